@@ -1,0 +1,153 @@
+package engine
+
+import (
+	"iter"
+	"maps"
+	"time"
+	"unsafe"
+)
+
+// Message is one message on its way through a pipeline. Properties and headers survive the hop
+// unchanged unless a stage changes them.
+//
+// A message belongs to one goroutine at a time: the stage that was handed it may change its fields
+// until Process returns. The bytes of Body are never written in place, because a clone shares them:
+// replace the slice. Headers look after themselves.
+type Message struct {
+	// Body is the payload, byte for byte as it arrived until a stage replaces it.
+	Body []byte
+	// Properties are the AMQP basic properties other than the headers table.
+	Properties Properties
+	// Headers is the AMQP headers table.
+	Headers Headers
+	// Exchange and RoutingKey are those that the message was published with.
+	Exchange, RoutingKey string
+	// Redelivered reports that the broker has delivered this message before.
+	Redelivered bool
+	// DeliveryCount is the number of failed deliveries that the broker has counted (quorum queues), or 0.
+	DeliveryCount int64
+
+	entry      *entry
+	targets    []Target
+	failure    *Failure
+	decoded    any
+	decodedFor []byte
+}
+
+// Properties are the basic properties of AMQP 0-9-1 (section 1.8 of the specification), typed. A zero
+// value means that the property is absent; AMQP tells an absent property from an empty one, but no
+// broker acts on the difference.
+type Properties struct {
+	ContentType     string
+	ContentEncoding string
+	DeliveryMode    uint8 // 0 absent, 1 transient, 2 persistent
+	Priority        uint8 // 0 to 255; 0 is also what an absent priority means
+	CorrelationID   string
+	ReplyTo         string
+	Expiration      string // milliseconds, as decimal digits
+	MessageID       string
+	Timestamp       time.Time // whole seconds
+	Type            string
+	UserID          string
+	AppID           string
+}
+
+// Decimal is an AMQP decimal: Value / 10^Scale.
+type Decimal struct {
+	Scale uint8
+	Value int32
+}
+
+// NewMessage returns a message with the given body and headers, for sources, stages and tests. It
+// takes over the map: the caller does not touch it again.
+func NewMessage(body []byte, headers map[string]any) *Message {
+	return &Message{Body: body, Headers: HeadersOf(headers)}
+}
+
+// Clone returns a second message with the same content. Body and headers are shared until one side
+// writes. The clone counts towards the same delivery: emit it, or let it go.
+func (m *Message) Clone() *Message {
+	m.Headers.shared = true
+	c := *m
+	return &c
+}
+
+// SetDecoded keeps what a decoder made of the present Body, so that the next reader need not decode
+// again. v must be safe to read from many goroutines: clones share it.
+func (m *Message) SetDecoded(v any) {
+	m.decoded, m.decodedFor = v, m.Body
+}
+
+// Decoded returns what SetDecoded kept, or nil once Body has been replaced.
+func (m *Message) Decoded() any {
+	if len(m.Body) != len(m.decodedFor) || unsafe.SliceData(m.Body) != unsafe.SliceData(m.decodedFor) {
+		return nil
+	}
+	return m.decoded
+}
+
+// Failure returns what went wrong with the message, on its way to a sink that takes failed
+// messages; nil elsewhere.
+func (m *Message) Failure() *Failure { return m.failure }
+
+// SendTo chooses where the message goes when it reaches the end of its pipeline, besides the sinks
+// that take every message. A later call replaces the choice of an earlier one.
+func (m *Message) SendTo(targets ...Target) { m.targets = targets }
+
+// Targets returns what SendTo chose. The slice is shared: do not write to it.
+func (m *Message) Targets() []Target { return m.targets }
+
+// Headers is an AMQP table: what a message carries beside its properties. Values are nil, bool,
+// int8, uint8, int16, uint16, int32, uint32, int64, float32, float64, string, []byte, time.Time,
+// [Decimal], map[string]any and []any; an integer keeps its width. Values are shared between clones:
+// replace a nested table or array, never write into it.
+//
+// The zero value is an empty table. Reading is safe from many goroutines; Set and Delete belong to
+// the owner of the message and copy the table first when a clone shares it.
+type Headers struct {
+	table  map[string]any
+	shared bool
+}
+
+// HeadersOf makes headers of a table, which the caller does not touch again.
+func HeadersOf(table map[string]any) Headers { return Headers{table: table} }
+
+// Get returns the value of a header and whether it is there; a void header is there and nil.
+func (h *Headers) Get(key string) (any, bool) {
+	v, ok := h.table[key]
+	return v, ok
+}
+
+// Set gives a header a value.
+func (h *Headers) Set(key string, value any) {
+	h.own()
+	h.table[key] = value
+}
+
+// Delete removes a header; removing one that is not there does nothing.
+func (h *Headers) Delete(key string) {
+	if _, ok := h.table[key]; !ok {
+		return
+	}
+	h.own()
+	delete(h.table, key)
+}
+
+// Len returns how many headers there are.
+func (h *Headers) Len() int { return len(h.table) }
+
+// All yields every header, in no particular order.
+func (h *Headers) All() iter.Seq2[string, any] { return maps.All(h.table) }
+
+// Table returns the headers as a table that the caller must not change.
+func (h *Headers) Table() map[string]any { return h.table }
+
+func (h *Headers) own() {
+	switch {
+	case h.table == nil:
+		h.table = make(map[string]any)
+	case h.shared:
+		h.table = maps.Clone(h.table)
+	}
+	h.shared = false
+}
