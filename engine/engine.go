@@ -25,7 +25,7 @@ type Stage interface {
 
 // Aggregator turns a group of messages into output; the engine owns the group's size, bytes, age and
 // key, and settles every member when what the group became is settled. An error fails every member.
-// Aggregate is called by one goroutine at a time.
+// Aggregate is called from many goroutines, each with a group of its own.
 type Aggregator interface {
 	Aggregate(ctx context.Context, group []*Message, emit func(*Message)) error
 }

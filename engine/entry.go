@@ -1,3 +1,155 @@
 package engine
 
-type entry struct{}
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+)
+
+// ledger keeps the deliveries of one source that are not settled yet. Only the ledger settles.
+//
+// Entries are opened a chunk at a time and kept by chunk, so that opening and settling cost one lock
+// a chunk, not one a message.
+type ledger struct {
+	run *run
+
+	mu     sync.Mutex
+	chunks map[*chunk]struct{}
+}
+
+// chunk is what the source handed over at once.
+type chunk struct {
+	entries []entry
+	left    atomic.Int32 // entries that are not settled
+}
+
+// entry is one delivery on its way: how many outcomes it owes, and the worst so far. It starts as
+// lost, so that a path that forgets it fails closed.
+//
+// An entry with members stands for a group: its outcome is theirs.
+type entry struct {
+	run     *run
+	chunk   *chunk
+	members []*entry
+
+	settler Settler
+	tag     uint64
+	message *Message // the one at work
+	input   Message  // as it came, for another attempt
+	attempt int
+
+	owed    atomic.Int32
+	failure atomic.Pointer[Failure]
+	settled atomic.Bool
+}
+
+var errLost = errors.New("the message was lost inside the pipeline")
+
+// lost is how every attempt starts.
+var lost = &Failure{Kind: KindStage, Err: errLost, Component: "engine"}
+
+func newLedger(r *run) *ledger {
+	return &ledger{run: r, chunks: make(map[*chunk]struct{})}
+}
+
+// open makes the entries of a chunk of deliveries.
+func (l *ledger) open(deliveries []Delivery) []*entry {
+	c := &chunk{entries: make([]entry, len(deliveries))}
+	c.left.Store(int32(len(deliveries)))
+	opened := make([]*entry, len(deliveries))
+	for i := range deliveries {
+		d, e := &deliveries[i], &c.entries[i]
+		e.run, e.chunk = l.run, c
+		e.settler, e.tag = d.Settler, d.Tag
+		e.message = d.Message
+		e.message.Headers.shared = true
+		e.input = *e.message
+		e.begin()
+		opened[i] = e
+	}
+	l.mu.Lock()
+	l.chunks[c] = struct{}{}
+	l.mu.Unlock()
+	return opened
+}
+
+// begin starts an attempt: the lanes owe one outcome, and the message counts as lost until they say
+// otherwise.
+func (e *entry) begin() {
+	e.attempt++
+	e.failure.Store(lost)
+	e.owed.Store(1)
+	if e.message != nil {
+		e.message.entry = e
+	}
+}
+
+// owe adds one outcome to those that must come before the entry is settled.
+func (e *entry) owe() { e.owed.Add(1) }
+
+// found says that the message went through every stage: it is no longer lost.
+func (e *entry) found() { e.failure.CompareAndSwap(lost, nil) }
+
+// fail records a failure; a permanent one outweighs one that may pass.
+func (e *entry) fail(f *Failure) {
+	for {
+		worst := e.failure.Load()
+		if worst != nil && worst != lost && (worst.Permanent || !f.Permanent) {
+			return
+		}
+		if e.failure.CompareAndSwap(worst, f) {
+			return
+		}
+	}
+}
+
+// release pays one owed outcome. The last one decides.
+func (e *entry) release() {
+	if e.owed.Add(-1) != 0 {
+		return
+	}
+	f := e.failure.Load()
+	switch {
+	case e.members != nil:
+		for _, member := range e.members {
+			if f != nil {
+				member.fail(f)
+			}
+			member.release()
+		}
+	case f == nil:
+		e.settle(Ack)
+	default:
+		e.run.failed(e, f)
+	}
+}
+
+// settle tells the source, once, and forgets the entry.
+func (e *entry) settle(o Outcome) {
+	if !e.settled.CompareAndSwap(false, true) {
+		return
+	}
+	e.run.stats.settled(o)
+	e.settler.Settle(e.tag, o)
+	if e.chunk.left.Add(-1) == 0 {
+		l := e.run.ledger
+		l.mu.Lock()
+		delete(l.chunks, e.chunk)
+		l.mu.Unlock()
+	}
+}
+
+// abandon gives up all that is not settled: it goes back to where it came from.
+func (l *ledger) abandon() {
+	l.mu.Lock()
+	chunks := make([]*chunk, 0, len(l.chunks))
+	for c := range l.chunks {
+		chunks = append(chunks, c)
+	}
+	l.mu.Unlock()
+	for _, c := range chunks {
+		for i := range c.entries {
+			c.entries[i].settle(Abandon)
+		}
+	}
+}

@@ -1,0 +1,283 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// graph is a pipeline made ready to run: targets resolved, limits in place. Each source has a graph
+// of its own, branches included, so that the state of its groups is under the lock of its lane.
+type graph struct {
+	name          string
+	stages        []*stage
+	always        []*sink // the sinks that take every message
+	sinks         map[string]*sink
+	branches      map[string]*graph // of the whole run
+	dropUnmatched bool
+}
+
+// stage is a StageNode made ready.
+type stage struct {
+	node        *StageNode
+	label       string
+	slots       chan struct{} // bounds the calls at once
+	errorTarget []Target
+	keepsInput  bool // on_error needs the message as it was before the stage
+	groups      map[string]*group
+}
+
+// sink is a SinkNode made ready. All graphs share it.
+type sink struct {
+	node      *SinkNode
+	label     string
+	slots     chan struct{}
+	errorSink *sink
+	corker    Corker       // nil where the sink cannot gather writes, or may wait while it does
+	doubled   atomic.Int64 // outcomes reported a second time
+}
+
+func (o *Options) applies(m *Message) (bool, error) {
+	if o.When == nil {
+		return true, nil
+	}
+	return o.When(m)
+}
+
+func (s *stage) applies(m *Message) (bool, error) { return s.node.applies(m) }
+func (s *sink) applies(m *Message) (bool, error)  { return s.node.applies(m) }
+
+// compiler makes graphs of pipelines.
+type compiler struct {
+	pipelines map[string]*Pipeline
+	sinks     map[*SinkNode]*sink
+	errs      []error
+}
+
+func newCompiler(pipelines []*Pipeline) *compiler {
+	c := &compiler{pipelines: make(map[string]*Pipeline), sinks: make(map[*SinkNode]*sink)}
+	for _, p := range pipelines {
+		if _, ok := c.pipelines[p.Name]; ok {
+			c.errorf("two pipelines are named %q", p.Name)
+		}
+		c.pipelines[p.Name] = p
+		c.sinksOf(p)
+	}
+	return c
+}
+
+func (c *compiler) errorf(format string, args ...any) {
+	c.errs = append(c.errs, fmt.Errorf(format, args...))
+}
+
+func (c *compiler) err() error { return errors.Join(c.errs...) }
+
+func (c *compiler) sinksOf(p *Pipeline) {
+	byName := make(map[string]*sink)
+	var sinks []*sink
+	for i := range p.Sinks {
+		n := &p.Sinks[i]
+		if n.Sink == nil {
+			c.errorf("pipeline %q: sink %q is nil", p.Name, n.Name)
+		}
+		if byName[n.Name] != nil {
+			c.errorf("pipeline %q: two sinks are named %q", p.Name, n.Name)
+		}
+		s := &sink{node: n, label: "sink." + n.Name, slots: slotsFor(n.Concurrency)}
+		if s.slots == nil {
+			s.corker, _ = n.Sink.(Corker)
+		}
+		byName[n.Name], c.sinks[n] = s, s
+		sinks = append(sinks, s)
+	}
+	for _, s := range sinks {
+		if s.node.OnError.Action == OnErrorSend {
+			s.errorSink = byName[s.node.OnError.Target.Name]
+			if s.errorSink == nil || s.node.OnError.Target.Branch {
+				c.errorf("pipeline %q: %s: on_error names %s, which is not a sink of the pipeline",
+					p.Name, s.label, s.node.OnError.Target)
+			}
+		}
+	}
+	for _, s := range sinks {
+		if loops(s) {
+			c.errorf("pipeline %q: %s: on_error leads back to itself", p.Name, s.label)
+		}
+	}
+}
+
+func loops(s *sink) bool {
+	seen := map[*sink]bool{}
+	for next := s; next != nil; next = next.errorSink {
+		if seen[next] {
+			return true
+		}
+		seen[next] = true
+	}
+	return false
+}
+
+func slotsFor(n int) chan struct{} {
+	if n <= 0 {
+		return nil
+	}
+	return make(chan struct{}, n)
+}
+
+// root makes the graph of a pipeline that has a source.
+func (c *compiler) root(p *Pipeline) *graph {
+	branches := make(map[string]*graph)
+	for _, b := range c.pipelines {
+		if b.Source == nil {
+			branches[b.Name] = c.graph(b, branches)
+		}
+	}
+	return c.graph(p, branches)
+}
+
+func (c *compiler) graph(p *Pipeline, branches map[string]*graph) *graph {
+	g := &graph{
+		name: p.Name, dropUnmatched: p.DropUnmatched,
+		sinks: make(map[string]*sink), branches: branches,
+	}
+	for i := range p.Sinks {
+		n := &p.Sinks[i]
+		s := c.sinks[n]
+		g.sinks[n.Name] = s
+		if !n.Named {
+			g.always = append(g.always, s)
+		}
+	}
+	for i := range p.Stages {
+		g.stages = append(g.stages, c.stage(p, g, &p.Stages[i]))
+	}
+	return g
+}
+
+func (c *compiler) stage(p *Pipeline, g *graph, n *StageNode) *stage {
+	s := &stage{node: n, label: n.Kind + "." + n.Name, slots: slotsFor(n.Concurrency)}
+	if (n.Stage == nil) == (n.Aggregator == nil) {
+		c.errorf("pipeline %q: %s must have either a stage or an aggregator", p.Name, s.label)
+	}
+	if n.Aggregator != nil {
+		s.groups = make(map[string]*group)
+		if n.Group.Age <= 0 {
+			c.errorf("pipeline %q: %s needs an age for its groups", p.Name, s.label)
+		}
+	}
+	if n.OnError.Action == OnErrorSend {
+		s.errorTarget = []Target{n.OnError.Target}
+		if g.sinks[n.OnError.Target.Name] == nil || n.OnError.Target.Branch {
+			c.errorf("pipeline %q: %s: on_error names %s, which is not a sink of the pipeline",
+				p.Name, s.label, n.OnError.Target)
+		}
+	}
+	s.keepsInput = n.OnError.Action == OnErrorContinue || n.OnError.Action == OnErrorSend
+	return s
+}
+
+// firstAggregator returns the index of the first stage of g that makes groups. Where only a branch
+// has one it is the end of g's stages, and -1 where there is none at all.
+func (g *graph) firstAggregator() int {
+	for i, s := range g.stages {
+		if s.groups != nil {
+			return i
+		}
+	}
+	for _, b := range g.branches {
+		for _, s := range b.stages {
+			if s.groups != nil {
+				return len(g.stages)
+			}
+		}
+	}
+	return -1
+}
+
+// group is what an aggregator has collected under one key.
+type group struct {
+	key     string
+	members []*Message
+	bytes   int
+}
+
+// join puts a message into its group, which owes its outcome from then on.
+func (w *worker) join(g *graph, i int, m *Message) *Failure {
+	s := g.stages[i]
+	key, err := "", error(nil)
+	if s.node.Group.Key != nil {
+		if key, err = s.node.Group.Key(m); err != nil {
+			return w.stageFailed(g, i, m, err)
+		}
+	}
+	grp := s.groups[key]
+	if grp == nil {
+		grp = &group{key: key}
+		s.groups[key] = grp
+		w.run.clock.at(time.Now().Add(s.node.Group.Age), func() { w.run.groupDue(g, i, grp) })
+	}
+	m.entry.owe()
+	grp.members = append(grp.members, m)
+	grp.bytes += len(m.Body)
+	limit := s.node.Group
+	if limit.Size > 0 && len(grp.members) >= limit.Size || limit.Bytes > 0 && grp.bytes >= limit.Bytes {
+		w.complete(g, i, grp)
+	}
+	return nil
+}
+
+// complete takes a complete group on, as an entry that stands for its members.
+func (w *worker) complete(g *graph, i int, grp *group) {
+	s := g.stages[i]
+	delete(s.groups, grp.key)
+	ge := &entry{run: w.run, members: make([]*entry, len(grp.members))}
+	for k, m := range grp.members {
+		ge.members[k] = m.entry
+		ge.attempt = max(ge.attempt, m.entry.attempt-1)
+	}
+	ge.begin()
+	outer, input, again := w.e, w.input, w.again
+	w.e, w.input, w.again = ge, nil, false
+	w.done = append(w.done, ge)
+	mark := len(w.sends)
+	if f := w.aggregate(g, i, grp); f != nil {
+		w.undo(ge, mark)
+		ge.fail(f)
+	} else {
+		ge.found()
+	}
+	w.e, w.input, w.again = outer, input, again
+}
+
+func (w *worker) aggregate(g *graph, i int, grp *group) *Failure {
+	start := len(w.buf)
+	err := g.stages[i].aggregate(w, grp.members)
+	if err == nil {
+		return w.stepAll(g, i+1, start)
+	}
+	w.pop(start)
+	for _, m := range grp.members {
+		m.entry = w.e
+		if f := w.stageFailed(g, i, m, err); f != nil {
+			return f
+		}
+	}
+	return nil
+}
+
+func (s *stage) aggregate(w *worker, group []*Message) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = panicked(v)
+		}
+	}()
+	ctx := w.run.ctx
+	if s.node.Timeout > 0 {
+		limited, cancel := context.WithTimeout(ctx, s.node.Timeout)
+		defer cancel()
+		ctx = limited
+	}
+	return s.node.Aggregator.Aggregate(ctx, group, w.emit)
+}

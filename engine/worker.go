@@ -1,0 +1,402 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/sourcegraph/conc/panics"
+)
+
+// worker takes messages through the stages of a pipeline and collects what is to be sent. It belongs
+// to one goroutine at a time and keeps its buffers from message to message.
+//
+// This is the hot path: between a delivery and its sends nothing locks, hops to another goroutine or
+// allocates more than a copy for each further recipient. BenchmarkChain watches it.
+type worker struct {
+	run *run
+	// e is the entry at work, and input the message that the current stage was handed.
+	e     *entry
+	input *Message
+	again bool       // the current stage has emitted its input
+	buf   []*Message // what stages emitted: a stack, one frame a stage
+	sends []send     // what is to be sent, in order
+	done  []*entry   // whose processing is over once sends has been sent
+	// stopAt is the stage of the run's own graph before which messages wait in parked.
+	stopAt int
+	parked []*Message
+	emit   func(*Message)
+	to     []recipient
+	corked []Corker
+	depth  int // branches inside branches
+}
+
+// send is one message for one sink.
+type send struct {
+	sink *sink
+	m    *Message
+}
+
+// recipient is a sink or a branch that takes a message; the zero value stands for a sink whose
+// failure to decide was tolerated.
+type recipient struct {
+	sink   *sink
+	branch *graph
+}
+
+func newWorker(r *run) *worker {
+	w := &worker{run: r, stopAt: -1}
+	w.emit = w.emitted
+	return w
+}
+
+// emitted is the emit that stages call.
+func (w *worker) emitted(m *Message) {
+	if m == nil {
+		panic("emit was called with nil")
+	}
+	if m == w.input {
+		if w.again {
+			m = m.Clone()
+		}
+		w.again = true
+	}
+	m.entry = w.e
+	w.buf = append(w.buf, m)
+}
+
+// process takes the message of an entry through all stages. Whatever fails, nothing of the message
+// is sent; nor is a message that the source will deliver again anyway.
+func (w *worker) process(e *entry) {
+	w.e = e
+	w.done = append(w.done, e)
+	if e.settler.Stale() {
+		e.settle(Abandon)
+		return
+	}
+	mark := len(w.sends)
+	if f := w.step(w.run.graph, 0, e.message); f != nil {
+		w.undo(e, mark)
+		clear(w.parked)
+		w.parked = w.parked[:0]
+		e.fail(f)
+		return
+	}
+	if len(w.parked) == 0 {
+		e.found()
+	}
+}
+
+// resume takes the parked messages on from where they waited.
+func (w *worker) resume() {
+	parked := w.parked
+	if len(parked) == 0 {
+		return
+	}
+	w.parked = nil
+	stopAt := w.stopAt
+	w.stopAt = -1
+	mark := len(w.sends)
+	for _, m := range parked {
+		if f := w.step(w.run.graph, stopAt, m); f != nil {
+			w.undo(w.e, mark)
+			w.e.fail(f)
+			break
+		}
+	}
+	w.stopAt = stopAt
+	w.parked = parked[:0]
+	clear(parked)
+	w.e.found()
+}
+
+// undo takes back what an entry was about to send. What a group sends meanwhile stays.
+func (w *worker) undo(e *entry, mark int) {
+	kept := w.sends[:mark]
+	for _, s := range w.sends[mark:] {
+		if s.m.entry != e {
+			kept = append(kept, s)
+		}
+	}
+	clear(w.sends[len(kept):])
+	w.sends = kept
+}
+
+// step takes a message through the stages of g from the i-th on. A failure that it returns concerns
+// the whole entry at work.
+func (w *worker) step(g *graph, i int, m *Message) *Failure {
+	if i == w.stopAt && g == w.run.graph {
+		w.parked = append(w.parked, m)
+		return nil
+	}
+	if i == len(g.stages) {
+		return w.deliver(g, m)
+	}
+	s := g.stages[i]
+	if applies, err := s.applies(m); err != nil {
+		return w.stageFailed(g, i, m, err)
+	} else if !applies {
+		return w.step(g, i+1, m)
+	}
+	if s.node.Aggregator != nil {
+		return w.join(g, i, m)
+	}
+	before := m
+	if s.keepsInput {
+		before = m.Clone()
+	}
+	start := len(w.buf)
+	w.input, w.again = m, false
+	if err := s.call(w, m); err != nil {
+		w.pop(start)
+		return w.stageFailed(g, i, before, err)
+	}
+	if len(w.buf) == start {
+		w.run.stats.dropped.Add(1)
+		return nil
+	}
+	return w.stepAll(g, i+1, start)
+}
+
+// stepAll takes the messages from the top of the stack on, and removes them from it.
+func (w *worker) stepAll(g *graph, i, start int) *Failure {
+	var f *Failure
+	for k, end := start, len(w.buf); k < end && f == nil; k++ {
+		f = w.step(g, i, w.buf[k])
+	}
+	w.pop(start)
+	return f
+}
+
+func (w *worker) pop(start int) {
+	clear(w.buf[start:])
+	w.buf = w.buf[:start]
+}
+
+// stageFailed does what the stage's on_error says with the message as it was before the stage.
+func (w *worker) stageFailed(g *graph, i int, m *Message, err error) *Failure {
+	s := g.stages[i]
+	f := newFailure(err, s.label, w.e.attempt)
+	switch s.node.OnError.Action {
+	case OnErrorContinue:
+		w.run.tolerated(f, m)
+		return w.step(g, i+1, m)
+	case OnErrorDrop:
+		w.run.tolerated(f, m)
+		w.run.stats.dropped.Add(1)
+		return nil
+	case OnErrorSend:
+		w.run.tolerated(f, m)
+		m.failure, m.targets = f, s.errorTarget
+		return w.deliver(g, m)
+	default:
+		return f
+	}
+}
+
+// deliver finds who takes a message that reached the end of g, and notes what is to be sent.
+func (w *worker) deliver(g *graph, m *Message) *Failure {
+	start := len(w.to)
+	defer func() { w.to = w.to[:start] }()
+	if f := w.recipients(g, m); f != nil {
+		return f
+	}
+	to := w.to[start:]
+	if len(to) == 0 {
+		return w.unmatched(g)
+	}
+	for k, r := range to {
+		c := m
+		if k < len(to)-1 {
+			c = m.Clone()
+		}
+		switch {
+		case r.sink != nil:
+			w.sends = append(w.sends, send{r.sink, c})
+		case r.branch != nil:
+			if f := w.enter(r.branch, c); f != nil {
+				return f
+			}
+		}
+	}
+	return nil
+}
+
+// maxDepth bounds how many branches a message passes, so that branches that lead to each other end.
+const maxDepth = 64
+
+func (w *worker) enter(b *graph, m *Message) *Failure {
+	if w.depth == maxDepth {
+		err := fmt.Errorf("the message went through %d branches; they seem to lead to each other", maxDepth)
+		return newFailure(Permanent(WithKind(KindUnroutable, err)), "pipeline."+b.name, w.e.attempt)
+	}
+	m.targets = nil
+	w.depth++
+	defer func() { w.depth-- }()
+	return w.step(b, 0, m)
+}
+
+// recipients collects in w.to every sink of g that takes all messages, unless m has failed, and what m was sent to.
+func (w *worker) recipients(g *graph, m *Message) *Failure {
+	if m.failure == nil {
+		for _, s := range g.always {
+			if f := w.offer(s, m); f != nil {
+				return f
+			}
+		}
+	}
+	for _, t := range m.targets {
+		if t.Branch {
+			b, ok := g.branches[t.Name]
+			if !ok {
+				return w.noTarget(g, t)
+			}
+			w.to = append(w.to, recipient{branch: b})
+			continue
+		}
+		s, ok := g.sinks[t.Name]
+		if !ok {
+			return w.noTarget(g, t)
+		}
+		if f := w.offer(s, m); f != nil {
+			return f
+		}
+	}
+	return nil
+}
+
+// offer adds a sink to the recipients if its condition holds.
+func (w *worker) offer(s *sink, m *Message) *Failure {
+	applies, err := s.applies(m)
+	if err != nil {
+		f := newFailure(err, s.label, w.e.attempt)
+		switch s.node.OnError.Action {
+		case OnErrorContinue, OnErrorDrop:
+			w.run.tolerated(f, m)
+			w.to = append(w.to, recipient{})
+			return nil
+		case OnErrorSend:
+			w.run.tolerated(f, m)
+			c := m.Clone()
+			c.failure = f
+			w.to = append(w.to, recipient{})
+			w.sends = append(w.sends, send{s.errorSink, c})
+			return nil
+		default:
+			return f
+		}
+	}
+	if applies {
+		w.to = append(w.to, recipient{sink: s})
+	}
+	return nil
+}
+
+func (w *worker) noTarget(g *graph, t Target) *Failure {
+	err := fmt.Errorf("the message was sent to %s, which pipeline %q does not have", t, g.name)
+	return newFailure(Permanent(WithKind(KindUnroutable, err)), g.name, w.e.attempt)
+}
+
+var errUnmatched = Permanent(WithKind(KindUnroutable, errors.New("no sink took the message")))
+
+func (w *worker) unmatched(g *graph) *Failure {
+	if g.dropUnmatched {
+		w.run.stats.dropped.Add(1)
+		return nil
+	}
+	return newFailure(errUnmatched, "pipeline."+g.name, w.e.attempt)
+}
+
+// flush sends what has been collected, in order, and ends the processing of the entries.
+func (w *worker) flush() {
+	if len(w.sends) > 0 {
+		w.sendAll()
+	}
+	for i, e := range w.done {
+		w.done[i] = nil
+		e.release()
+	}
+	w.done = w.done[:0]
+}
+
+func (w *worker) sendAll() {
+	if len(w.sends) > 1 {
+		w.cork()
+	}
+	outcomes := make([]outcome, len(w.sends))
+	for i, s := range w.sends {
+		s.m.entry.owe()
+		outcomes[i].start(s.sink, s.m)
+		w.sends[i] = send{}
+	}
+	w.sends = w.sends[:0]
+	for i, c := range w.corked {
+		w.corked[i] = nil
+		c.Uncork()
+	}
+	w.corked = w.corked[:0]
+}
+
+// cork lets the sinks that are about to be sent to gather their writes.
+func (w *worker) cork() {
+	for _, s := range w.sends {
+		if c := s.sink.corker; c != nil && !slices.Contains(w.corked, c) {
+			w.corked = append(w.corked, c)
+			c.Cork()
+		}
+	}
+}
+
+// call runs the stage on one message.
+func (s *stage) call(w *worker, m *Message) error {
+	ctx := w.run.ctx
+	if s.slots != nil {
+		select {
+		case s.slots <- struct{}{}:
+			defer func() { <-s.slots }()
+		case <-ctx.Done():
+			return WithKind(KindTimeout, context.Cause(ctx))
+		}
+	}
+	if s.node.Timeout > 0 {
+		limited, cancel := context.WithTimeout(ctx, s.node.Timeout)
+		defer cancel()
+		err := protect(limited, s.node.Stage, m, w.emit)
+		if err != nil && limited.Err() != nil && errors.Is(err, context.DeadlineExceeded) {
+			return WithKind(KindTimeout, fmt.Errorf("took longer than %s: %w", s.node.Timeout, err))
+		}
+		return err
+	}
+	return protect(ctx, s.node.Stage, m, w.emit)
+}
+
+// protect makes a panic a permanent failure of the message.
+func protect(ctx context.Context, s Stage, m *Message, emit func(*Message)) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = panicked(v)
+		}
+	}()
+	return s.Process(ctx, m, emit)
+}
+
+func panicked(v any) error {
+	recovered := panics.NewRecovered(2, v)
+	return Permanent(WithKind(KindPanic, &PanicError{recovered}))
+}
+
+// PanicError is the error of a message whose stage or sink panicked.
+type PanicError struct{ recovered panics.Recovered }
+
+func (p *PanicError) Error() string { return fmt.Sprintf("panic: %v", p.recovered.Value) }
+
+// Stack is where the panic happened.
+func (p *PanicError) Stack() string { return string(p.recovered.Stack) }
+
+func newFailure(err error, component string, attempt int) *Failure {
+	return &Failure{
+		Kind: KindOf(err), Err: err, Component: component,
+		Attempt: attempt, Permanent: IsPermanent(err),
+	}
+}
