@@ -1,0 +1,47 @@
+# The commands of everyday work. `make` lists them.
+
+GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
+LDFLAGS := -X github.com/pipeamqp/pipe/cmd/pipe/cli.version=$(VERSION)
+
+# Runs a command while all packages share one private RabbitMQ.
+WITH_BROKER := go run ./internal/testbroker/with --
+
+MODULES := . ./examples/customstage
+
+.PHONY: help build test race bench lint fmt generate demo rabbitmq
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/pipe
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/pipe ./cmd/pipe
+
+test: rabbitmq ## run all tests on a private RabbitMQ
+	$(WITH_BROKER) sh -c 'for m in $(MODULES); do (cd $$m && go test $(TESTFLAGS) ./...) || exit 1; done'
+
+race: ## run all tests with the race detector
+	$(MAKE) test TESTFLAGS='-race $(TESTFLAGS)'
+
+bench: rabbitmq ## measure pipe beside the best hand-written loop
+	go run ./bench
+
+lint: ## check the format, vet and staticcheck
+	@unformatted=$$(go run $(GOFUMPT) -l .); test -z "$$unformatted" || { echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; }
+	@for m in $(MODULES); do (cd $$m && echo "lint $$m" && go vet ./... && go run $(STATICCHECK) ./...) || exit 1; done
+	go run ./cmd/pipe fmt --check --diff pipelines examples/customstage
+
+fmt: ## format Go and pipeline files
+	go run $(GOFUMPT) -w .
+	go run ./cmd/pipe fmt pipelines examples/customstage
+
+generate: ## make the generated files anew
+	go generate ./...
+
+demo: rabbitmq build ## watch orders flow through pipelines/route.hcl
+	@bin/pipe demo pipelines/route.hcl
+
+rabbitmq:
+	@.ci/rabbitmq
