@@ -310,6 +310,19 @@ func (n *Node) Stop(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// AddVHosts makes virtual hosts that guest may do everything in. One call for many is much faster than a call for each.
+func (n *Node) AddVHosts(ctx context.Context, names ...string) error {
+	var list []string
+	for _, name := range names {
+		list = append(list, fmt.Sprintf("<<%q>>", name))
+	}
+	_, err := n.Ctl(ctx, "eval", `lists:foreach(fun(V) ->
+		rabbit_vhost:add(V, <<"pipe">>),
+		rabbit_auth_backend_internal:set_permissions(<<"guest">>, V, <<".*">>, <<".*">>, <<".*">>, <<"pipe">>)
+	end, [`+strings.Join(list, ",")+`]).`)
+	return err
+}
+
 // Ctl runs rabbitmqctl on the node and returns what it printed.
 func (n *Node) Ctl(ctx context.Context, args ...string) (string, error) {
 	script, err := findScript("rabbitmqctl")

@@ -1,0 +1,28 @@
+package rabbitmq
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// coordinates are what another process needs to use a node.
+type coordinates struct {
+	Dir              string
+	Port, Dist, Epmd int
+}
+
+// Coordinates describe the node to another process, for [Attach].
+func (n *Node) Coordinates() string {
+	b, _ := json.Marshal(coordinates{n.dir, n.port, n.dist, n.epmd})
+	return string(b)
+}
+
+// Attach returns a node that another process has started and will stop. Stopping, killing and pausing it from here does
+// nothing.
+func Attach(text string) (*Node, error) {
+	var c coordinates
+	if err := json.Unmarshal([]byte(text), &c); err != nil {
+		return nil, fmt.Errorf("attach to a RabbitMQ node: %w", err)
+	}
+	return &Node{dir: c.Dir, port: c.Port, dist: c.Dist, epmd: c.Epmd}, nil
+}
