@@ -1,0 +1,111 @@
+package pool
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// Defaults of [Options].
+const (
+	DefaultURL             = "amqp://127.0.0.1"
+	DefaultHeartbeat       = 10 * time.Second
+	DefaultDialTimeout     = 10 * time.Second
+	DefaultCallTimeout     = 20 * time.Second
+	DefaultWriteTimeout    = 30 * time.Second
+	DefaultPublishChannels = 16
+	DefaultPublishWindow   = 1000
+	DefaultPrefetch        = 500
+	// DefaultMaxMessage is what RabbitMQ 3 accepts unless it is configured otherwise.
+	DefaultMaxMessage = 128 << 20
+	// MaxPublishWindow is the most messages that may wait for their confirm on one channel.
+	MaxPublishWindow = 1000
+)
+
+// Table is an AMQP table. Numbers keep their width; a Go int is sent as 64 bits.
+type Table = amqp.Table
+
+// Options describe one broker and one virtual host. The zero value is usable.
+type Options struct {
+	// Name tells pools of one program apart in connection names, logs and errors; "main" by default.
+	Name string
+	// Program is the first word of connection names; "pipe" by default.
+	Program string
+	// URLs are amqp:// or amqps:// addresses of the same cluster, tried in random order at every dial.
+	// [DefaultURL] by default. All name the same virtual host.
+	URLs []string
+	// Heartbeat is how often the two sides show each other that they live; 1 s to 65535 s,
+	// [DefaultHeartbeat] by default. A heartbeat in a URL wins.
+	Heartbeat time.Duration
+	// DialTimeout bounds one attempt to connect, with TLS and the AMQP handshake.
+	DialTimeout time.Duration
+	// CallTimeout bounds an answer of the broker's (to a declare, for instance); a broker that
+	// takes longer is taken for dead and its connection is closed.
+	CallTimeout time.Duration
+	// WriteTimeout is how long a broker may take nothing off a connection, without having said that
+	// it blocks publishers, before the connection is taken for dead.
+	WriteTimeout time.Duration
+	// TLS is used for amqps:// addresses; nil means the system's authorities, TLS 1.2 at least.
+	TLS *tls.Config
+
+	Listen  ListenOptions
+	Publish PublishOptions
+
+	// Topology is declared before anything flows, and again after every reconnect.
+	Topology Topology
+	// OnStart hooks run in order after the topology was declared and before any consumer, again
+	// after every reconnect. An error from one makes [Pool.Start] fail; after a reconnect, it makes
+	// the pool reconnect again.
+	OnStart []func(ctx context.Context, s *Setup) error
+
+	// Logger takes what an operator should know; by default nothing is logged.
+	Logger *slog.Logger
+	// OnState is told of every change of [Pool.State], in order, from one goroutine at a time. It
+	// must not block and must not call the pool.
+	OnState func(State)
+}
+
+// ListenOptions describe the connections of consumers.
+type ListenOptions struct {
+	// Connections is how many there are; 1 by default. Consumers are spread over them.
+	Connections int
+}
+
+// PublishOptions describe the connections of publishers.
+type PublishOptions struct {
+	// Connections is how many there are; 1 by default.
+	Connections int
+	// Channels is how many publishing channels there may be in all; [DefaultPublishChannels] by
+	// default. Each publisher has one to itself until there are more publishers than channels.
+	Channels int
+	// Window is how many messages may wait for their confirm on one channel: 1 to
+	// [MaxPublishWindow], which is the default.
+	Window int
+	// MaxMessage is the longest body in bytes; [DefaultMaxMessage] by default.
+	MaxMessage int
+	// Impersonator allows a user-id property other than the login user, for a user that has the
+	// broker's impersonator tag. Otherwise such a message is refused: the broker would close the
+	// channel on it.
+	Impersonator bool
+}
+
+// ConsumeOptions describe one consumer.
+type ConsumeOptions struct {
+	// Queue to consume; must be given.
+	Queue string
+	// Prefetch is how many deliveries may be unsettled at once, 1 to 65535; [DefaultPrefetch] by
+	// default.
+	Prefetch int
+	// ConsumerTag is what operators see; by default it is made of the program, the pool, the host
+	// and the process.
+	ConsumerTag string
+	// Exclusive asks to be the queue's only consumer.
+	Exclusive bool
+	// Priority of the consumer: the broker delivers to the highest first. nil leaves it out.
+	Priority *int
+	// Arguments are further arguments of basic.consume, as x-stream-offset.
+	Arguments Table
+}
