@@ -70,6 +70,12 @@ func start(t testing.TB, url, hcl string, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startBinary(t, path, url, hcl, args...)
+}
+
+// startBinary does the same with another binary.
+func startBinary(t testing.TB, path, url, hcl string, args ...string) *process {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "pipeline.hcl")
 	if err := os.WriteFile(file, []byte(hcl), 0o600); err != nil {
 		t.Fatal(err)
