@@ -1,246 +1,372 @@
 package pool
 
 import (
+	"bufio"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
-	"syscall"
+	"sync/atomic"
 	"time"
-
-	"github.com/sourcegraph/conc"
 )
-
-// conn is the net.Conn that the client library writes to. Write never waits for the peer, because the
-// library calls it with its locks held: a broker that has stopped reading would then hang every publish,
-// heartbeat and close. Write appends to a buffer and hands the kernel what it takes at once; only what it does not take is
-// left to a goroutine that waits for the peer, with a deadline.
-//
-// While it is corked, what is written waits for uncork, so that what a lane publishes for one chunk leaves in one
-// write. After the first write error the socket is closed, and every later Write returns that error.
-type conn struct {
-	net.Conn
-	raw     syscall.RawConn // nil where the socket cannot be written to without waiting (TLS)
-	timeout time.Duration
-
-	mu      sync.Mutex
-	room    *sync.Cond // broadcast when the buffer has become smaller, and at the end
-	buf     []byte     // waits to be written
-	corks   int
-	waiting bool // the kernel's buffer is full: the writer goroutine goes on
-	err     error
-	writes  int64 // counts writes to the socket
-
-	wake   chan struct{}
-	closed chan struct{}
-	once   sync.Once
-	writer conc.WaitGroup
-}
 
 const (
-	// corkLimit is how much a corked conn gathers before it writes all the same.
-	corkLimit = 256 << 10
-	// admitLimit is how much may wait to be written before publishers wait.
-	admitLimit = 1 << 20
-	// bufferLimit is how much may wait at all. One message of any size is taken whole.
-	bufferLimit = 64 << 20
-	// keepLimit is how large a buffer is kept when it is empty.
-	keepLimit = 1 << 20
-	// closeTimeout is how long Close lets what is buffered, as the close-ok, leave.
-	closeTimeout = 250 * time.Millisecond
+	// corkLimit is how many held back bytes leave without waiting for the uncork.
+	corkLimit = 64 << 10
+	// corkDelay is how long a cork can hold bytes back.
+	corkDelay = 5 * time.Millisecond
+	// highWater is how many bytes may wait for the socket before publishers wait too.
+	highWater = 256 << 10
+	// readBuffer spares system calls: the library reads 4 kB at a time.
+	readBuffer = 64 << 10
+	// keepBuffer is the largest write buffer that is kept once it is empty.
+	keepBuffer = 1 << 20
+	// writePiece is what must go within the write timeout.
+	writePiece = 64 << 10
+	// closeGrace bounds how long Close tries to send what is left.
+	closeGrace = 250 * time.Millisecond
 )
 
-var errBufferFull = errors.New("the broker has stopped reading, and too much waits to be written")
+var errOverflow = errors.New("too much is waiting to be written to the broker")
 
-func newConn(c net.Conn, timeout time.Duration) *conn {
-	w := &conn{Conn: c, timeout: timeout, wake: make(chan struct{}, 1), closed: make(chan struct{})}
-	w.room = sync.NewCond(&w.mu)
-	if s, ok := c.(syscall.Conn); ok {
-		w.raw, _ = s.SyscallConn()
+// wire is the net.Conn between the client library and the socket. Write never waits: it appends to a
+// buffer, because the library calls it with locks held that its heartbeats and its closing need. What is
+// buffered leaves at once where the socket takes it, by the hand of whoever finds no write under way;
+// the rest is left to the flusher, the only goroutine that waits for the socket. The first error is
+// latched and closes the socket, since the library does not act on a failed write.
+type wire struct {
+	net.Conn          // the socket, or TLS over it: addresses and deadlines
+	socket   net.Conn // the bare socket, which can be closed at any time
+	reader   *bufio.Reader
+	try      tryWriter // nil where a write without waiting is not to be had (TLS)
+
+	timeout time.Duration // for one write to make progress
+	limit   int           // of buffered bytes
+	drained chan struct{} // says that publishers who were told to wait may go on
+	blocked atomic.Bool   // the broker said that it does not read: be patient
+
+	kick chan struct{} // wakes the flusher
+	gone chan struct{} // closed with the first error
+
+	mu       sync.Mutex
+	buffer   []byte        // waiting
+	spare    []byte        // the other buffer, while buffer is being written
+	sending  int           // bytes taken by the write under way
+	writing  bool          // a write is under way
+	corks    int           // publishers that hold back
+	writers  int           // that will say end
+	timer    *time.Timer   // ends a cork that lasts too long
+	watchdog *time.Timer   // ends a write that lasts too long
+	empty    chan struct{} // closed when nothing is buffered any more; nil when nobody waits for it
+	armed    bool
+	full     bool // a publisher was told to wait
+	reserved int  // bytes promised to publishers
+	err      error
+}
+
+// newWire wraps conn, which is socket or TLS over it.
+func newWire(conn, socket net.Conn, timeout time.Duration, limit int) *wire {
+	w := &wire{
+		Conn: conn, socket: socket, reader: bufio.NewReaderSize(conn, readBuffer),
+		timeout: timeout, limit: limit,
+		kick: make(chan struct{}, 1), drained: make(chan struct{}, 1), gone: make(chan struct{}),
 	}
-	w.writer.Go(w.write)
+	if conn == socket {
+		w.try = newTryWriter(socket)
+	}
+	w.timer = time.AfterFunc(time.Hour, w.corkTimeout)
+	w.timer.Stop()
+	w.watchdog = time.AfterFunc(time.Hour, w.stalled)
+	w.watchdog.Stop()
 	return w
 }
 
-// Write takes p over; nil means that it has been buffered.
-func (c *conn) Write(p []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil {
-		return 0, c.err
+// Read implements net.Conn. The library's reader is the only caller.
+func (w *wire) Read(b []byte) (int, error) { return w.reader.Read(b) }
+
+// SetDeadline implements net.Conn for reads: writes are bounded by the flusher.
+func (w *wire) SetDeadline(t time.Time) error { return w.Conn.SetReadDeadline(t) }
+
+// SetWriteDeadline implements net.Conn and does nothing: writes are bounded by the flusher.
+func (w *wire) SetWriteDeadline(time.Time) error { return nil }
+
+// Write implements net.Conn. It takes all of b or fails; it never waits for the socket.
+func (w *wire) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return 0, w.err
 	}
-	if len(c.buf) > bufferLimit {
-		c.fail(errBufferFull)
-		return 0, c.err
+	if len(w.buffer)+w.sending+len(b) > w.limit {
+		w.failLocked(errOverflow)
+		return 0, w.err
 	}
-	c.buf = append(c.buf, p...)
-	if c.corks == 0 || len(c.buf) >= corkLimit {
-		c.flush()
+	w.buffer = append(w.buffer, b...)
+	switch {
+	case len(w.buffer) >= corkLimit:
+		w.flushLocked()
+	case w.writers > 0: // one of them flushes
+	case w.corks > 0:
+		w.holdLocked()
+	default:
+		w.flushLocked()
 	}
-	return len(p), c.err
+	return len(b), nil
 }
 
-// cork lets what is written wait for uncork. It nests.
-func (c *conn) cork() {
-	c.mu.Lock()
-	c.corks++
-	c.mu.Unlock()
+// cork holds back what is written until uncork.
+func (w *wire) cork() {
+	w.mu.Lock()
+	w.corks++
+	w.mu.Unlock()
 }
 
-func (c *conn) uncork() {
-	c.mu.Lock()
-	if c.corks--; c.corks == 0 && c.err == nil {
-		c.flush()
+// uncork takes back one cork and sends what is buffered, whoever wrote it.
+func (w *wire) uncork() {
+	w.mu.Lock()
+	w.corks--
+	w.flushLocked()
+	w.mu.Unlock()
+}
+
+// begin says that the caller is about to write something, and will say end.
+func (w *wire) begin() {
+	w.mu.Lock()
+	w.writers++
+	w.mu.Unlock()
+}
+
+// end says that something has been written for which size bytes were reserved. What is buffered is sent
+// at once, or held back for as long as a cork lasts.
+func (w *wire) end(size int, hold bool) {
+	w.mu.Lock()
+	w.writers--
+	w.reserved -= size
+	if hold {
+		w.holdLocked()
+	} else {
+		w.flushLocked()
 	}
-	c.mu.Unlock()
+	w.releaseLocked()
+	w.mu.Unlock()
 }
 
-// push writes what is buffered although the conn is corked: for somebody who is about to wait for an answer to it.
-func (c *conn) push() {
-	c.mu.Lock()
-	if c.err == nil {
-		c.flush()
+// holdLocked makes sure that what is held back leaves soon.
+func (w *wire) holdLocked() {
+	if w.corks > 0 && !w.armed && len(w.buffer) > 0 && w.err == nil {
+		w.armed = true
+		w.timer.Reset(corkDelay)
 	}
-	c.mu.Unlock()
 }
 
-// admit waits until a publisher may write, which it may not while much is left to be written. It returns the error that ended the conn.
-func (c *conn) admit() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for c.err == nil && c.waiting && len(c.buf) >= admitLimit {
-		c.room.Wait()
-	}
-	return c.err
+// flush sends what is buffered.
+func (w *wire) flush() {
+	w.mu.Lock()
+	w.flushLocked()
+	w.mu.Unlock()
 }
 
-// congested reports that admit would wait.
-func (c *conn) congested() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.err == nil && c.waiting && len(c.buf) >= admitLimit
+func (w *wire) corkTimeout() {
+	w.mu.Lock()
+	w.armed = false
+	w.flushLocked()
+	w.mu.Unlock()
 }
 
-// flush hands the kernel what it takes at once. c.mu is held.
-func (c *conn) flush() {
-	if c.waiting || len(c.buf) == 0 {
+// flushLocked writes as much as the socket takes without waiting. Whoever comes while a write is under
+// way leaves its bytes to that one.
+func (w *wire) flushLocked() {
+	if w.writing || len(w.buffer) == 0 || w.err != nil {
 		return
 	}
-	if c.raw != nil {
-		n, err := c.try(c.buf)
-		if err != nil {
-			c.fail(err)
+	if w.try == nil {
+		w.wake()
+		return
+	}
+	for len(w.buffer) > 0 && w.err == nil {
+		out := w.takeLocked()
+		w.mu.Unlock()
+		n, err := w.try.tryWrite(out)
+		w.mu.Lock()
+		w.giveBackLocked(out, n, err)
+		if n < len(out) && err == nil {
+			w.wake()
 			return
 		}
-		c.consumed(n)
-	}
-	if len(c.buf) > 0 {
-		c.waiting = true
-		c.signal()
 	}
 }
 
-// try writes without waiting.
-func (c *conn) try(p []byte) (n int, err error) {
-	c.writes++
-	rawErr := c.raw.Write(func(fd uintptr) bool {
-		for {
-			n, err = syscall.Write(int(fd), p)
-			if !errors.Is(err, syscall.EINTR) {
-				return true
-			}
-		}
-	})
-	if errors.Is(err, syscall.EAGAIN) {
-		n, err = 0, nil
-	}
-	if rawErr != nil {
-		err = rawErr
-	}
-	return max(n, 0), err
+// takeLocked begins a write of everything that is buffered.
+func (w *wire) takeLocked() []byte {
+	out := w.buffer
+	w.buffer, w.spare = w.spare[:0], nil
+	w.sending, w.writing = len(out), true
+	return out
 }
 
-func (c *conn) consumed(n int) {
-	rest := copy(c.buf, c.buf[n:])
-	c.buf = c.buf[:rest]
-	if rest == 0 && cap(c.buf) > keepLimit {
-		c.buf = nil
+// giveBackLocked ends a write that sent n bytes of out: the rest goes back in front of what was appended
+// meanwhile.
+func (w *wire) giveBackLocked(out []byte, n int, err error) {
+	w.sending, w.writing = 0, false
+	if err != nil {
+		w.failLocked(fmt.Errorf("write to the broker: %w", err))
+		return
 	}
-	c.room.Broadcast()
+	if n < len(out) {
+		rest := out[:copy(out, out[n:])]
+		out, w.buffer = w.buffer, append(rest, w.buffer...)
+	}
+	if cap(out) <= keepBuffer {
+		w.spare = out[:0]
+	}
+	w.releaseLocked()
 }
 
-func (c *conn) signal() {
+// wake sends the flusher to work.
+func (w *wire) wake() {
 	select {
-	case c.wake <- struct{}{}:
+	case w.kick <- struct{}{}:
 	default:
 	}
 }
 
-// write is the goroutine that waits for a slow peer.
-func (c *conn) write() {
+// run is the flusher: it writes, waiting for the socket, what could not be written without waiting.
+// It returns when the wire has failed or was closed.
+func (w *wire) run() {
 	for {
 		select {
-		case <-c.closed:
+		case <-w.kick:
+		case <-w.gone:
 			return
-		case <-c.wake:
 		}
-		c.writeAll()
+		w.drain()
 	}
 }
 
-func (c *conn) writeAll() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for len(c.buf) > 0 && c.err == nil {
-		out := c.buf
-		c.buf = nil
-		c.writes++
-		c.mu.Unlock()
-		_ = c.SetWriteDeadline(time.Now().Add(c.timeout))
-		_, err := c.Conn.Write(out)
-		c.mu.Lock()
-		c.room.Broadcast()
+// drain writes until nothing is buffered, waiting for the socket.
+func (w *wire) drain() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.buffer) > 0 && !w.writing && w.err == nil {
+		out := w.takeLocked()
+		w.mu.Unlock()
+		n, err := w.writeAll(out)
+		w.mu.Lock()
+		w.giveBackLocked(out, n, err)
+	}
+}
+
+// writeAll writes out, a piece at a time so that a stall can be told from a slow link.
+func (w *wire) writeAll(out []byte) (done int, err error) {
+	defer w.watchdog.Stop()
+	for done < len(out) {
+		w.watchdog.Reset(w.timeout)
+		n, err := w.Conn.Write(out[done:min(done+writePiece, len(out))])
+		done += n
 		if err != nil {
-			c.fail(err)
+			return done, err
 		}
 	}
-	c.waiting = false
+	return done, nil
 }
 
-// fail latches an error and closes the socket, so that the library's reader notices. c.mu is held.
-func (c *conn) fail(err error) {
-	if c.err == nil {
-		c.err = err
+// stalled is called when the socket has taken nothing for a while. A broker that has said that it
+// blocks publishers is waited for.
+func (w *wire) stalled() {
+	if w.blocked.Load() {
+		w.watchdog.Reset(w.timeout)
+		return
 	}
-	c.buf = nil
-	c.room.Broadcast()
-	_ = c.Conn.Close()
+	w.fail(fmt.Errorf("the broker has read nothing for %s", w.timeout))
 }
 
-// Close lets what is buffered leave, for a short time, and closes the socket.
-func (c *conn) Close() error {
-	err := error(nil)
-	c.once.Do(func() {
-		_ = c.SetWriteDeadline(time.Now().Add(closeTimeout))
-		c.mu.Lock()
-		if c.err == nil && len(c.buf) > 0 && !c.waiting {
-			c.flush()
-		}
-		deadline := time.AfterFunc(closeTimeout, func() {
-			c.mu.Lock()
-			c.fail(net.ErrClosed)
-			c.mu.Unlock()
-		})
-		for c.err == nil && c.waiting {
-			c.room.Wait()
-			if len(c.buf) == 0 {
-				break
-			}
-		}
-		deadline.Stop()
-		c.fail(net.ErrClosed)
-		c.mu.Unlock()
-		close(c.closed)
-		c.writer.Wait()
-	})
-	return err
+// reserve asks for room for n bytes of a publisher's. Where there is none it returns false, and drained
+// is called when there is again.
+func (w *wire) reserve(n int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.reserved+len(w.buffer)+w.sending >= highWater && w.err == nil {
+		w.full = true
+		return false
+	}
+	w.reserved += n
+	return true
+}
+
+// unreserve gives back what reserve gave, unused.
+func (w *wire) unreserve(n int) {
+	w.mu.Lock()
+	w.reserved -= n
+	w.releaseLocked()
+	w.mu.Unlock()
+}
+
+func (w *wire) releaseLocked() {
+	if w.empty != nil && len(w.buffer)+w.sending == 0 {
+		close(w.empty)
+		w.empty = nil
+	}
+	if !w.full || w.reserved+len(w.buffer)+w.sending > highWater/2 {
+		return
+	}
+	w.full = false
+	select {
+	case w.drained <- struct{}{}:
+	default:
+	}
+}
+
+// fail latches err, if it is the first, and closes the socket at once: whoever waits for it goes on.
+func (w *wire) fail(err error) {
+	w.mu.Lock()
+	w.failLocked(err)
+	w.mu.Unlock()
+}
+
+func (w *wire) failLocked(err error) {
+	if w.err != nil {
+		return
+	}
+	w.err = err
+	w.buffer, w.spare = nil, nil
+	w.timer.Stop()
+	close(w.gone)
+	_ = w.socket.Close()
+}
+
+// cause returns the latched error, or nil.
+func (w *wire) cause() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}
+
+// Close implements net.Conn: it tries for a moment to send what is left, the library's last word to the
+// broker, and closes the socket.
+func (w *wire) Close() error {
+	if !w.blocked.Load() {
+		w.lastWords()
+	}
+	w.fail(net.ErrClosed)
+	return nil
+}
+
+func (w *wire) lastWords() {
+	w.mu.Lock()
+	w.corks = 0
+	w.flushLocked()
+	if w.err != nil || len(w.buffer)+w.sending == 0 {
+		w.mu.Unlock()
+		return
+	}
+	empty := make(chan struct{})
+	w.empty = empty
+	w.mu.Unlock()
+	grace := time.NewTimer(closeGrace)
+	defer grace.Stop()
+	select {
+	case <-empty:
+	case <-w.gone:
+	case <-grace.C:
+	}
 }

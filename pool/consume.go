@@ -2,6 +2,12 @@ package pool
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 )
@@ -9,20 +15,8 @@ import (
 // MaxChunk is how many deliveries are handed over at once, at most.
 const MaxChunk = 64
 
-// Consume holds one consumer and hands over what has arrived, in order: a chunk of 1 to [MaxChunk]
-// deliveries, as many as are there without waiting. handle is called from one goroutine, and the chunk
-// belongs to the pool again when it returns; bodies and headers may be kept.
-//
-// After a reconnect, a cancel by the broker, or an error of the channel it subscribes again, for ever,
-// and so it waits for a queue that does not exist. It returns an error only for what trying again does
-// not mend: a refused connection, or options that are wrong.
-//
-// When ctx ends nothing more is handed over; Consume waits until everything that was handed over has been
-// settled, sends the acknowledgements and returns nil. What had arrived and was not handed over goes
-// back to the queue.
-func (p *Pool) Consume(ctx context.Context, o ConsumeOptions, handle func(chunk []Delivery)) error {
-	return nil
-}
+// resubscribeMax is the longest pause between two attempts to subscribe.
+const resubscribeMax = 5 * time.Second
 
 // Delivery is a message that arrived. It must be settled once through its Session.
 type Delivery struct {
@@ -42,30 +36,280 @@ func (d *Delivery) Requeue() { d.Session.Settle(d.DeliveryTag, Requeue) }
 // Abandon leaves the delivery unacknowledged: it goes back to the queue when its channel closes.
 func (d *Delivery) Abandon() { d.Session.Settle(d.DeliveryTag, Abandon) }
 
-// Outcome is how a delivery is settled.
-type Outcome uint8
+// Consume holds one consumer and hands over what has arrived, in order: a chunk of 1 to [MaxChunk]
+// deliveries, as many as are there without waiting. handle is called from one goroutine, and the chunk
+// belongs to the pool again when it returns; bodies and headers may be kept.
+//
+// After a reconnect, a cancel by the broker, or an error of the channel it subscribes again, for ever,
+// and so it waits for a queue that does not exist. It returns an error only for what trying again does
+// not mend: a refused connection, or options that are wrong.
+//
+// When ctx ends, or the pool is closed, nothing more is handed over; Consume waits until everything that
+// was handed over has been settled, sends the acknowledgements and returns nil. What had arrived and
+// was not handed over goes back to the queue.
+func (p *Pool) Consume(ctx context.Context, o ConsumeOptions, handle func(chunk []Delivery)) error {
+	if err := p.completeConsume(&o); err != nil {
+		return err
+	}
+	if err := p.enter(); err != nil {
+		return fmt.Errorf("consume queue %q: %w", o.Queue, err)
+	}
+	defer p.leave()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(p.draining, cancel)
+	defer stop()
+	c := &consumer{pool: p, link: p.linkFor(o.Queue), o: o, handle: handle}
+	return c.run(ctx)
+}
 
-// The outcomes of a delivery.
-const (
-	// Abandon leaves the delivery unacknowledged: it goes back to the queue when its channel closes.
-	Abandon Outcome = iota
-	// Ack says that the delivery is done.
-	Ack
-	// Reject gives the delivery up (basic.reject): a dead letter, or discarded. It counts towards the
-	// delivery limit of a quorum queue.
-	Reject
-	// Requeue gives the delivery back to be delivered again (basic.nack with requeue).
-	Requeue
+func (p *Pool) completeConsume(o *ConsumeOptions) error {
+	set(&o.Prefetch, DefaultPrefetch)
+	if o.ConsumerTag == "" {
+		host, _ := os.Hostname()
+		o.ConsumerTag = cut(fmt.Sprintf("%s %s %s %d", p.opts.Program, p.opts.Name, host, os.Getpid()), 200) +
+			fmt.Sprintf(" #%d", p.tags.Add(1))
+	}
+	switch {
+	case o.Queue == "":
+		return errors.New("consume: no queue is named")
+	case len(o.Queue) > maxShortString:
+		return fmt.Errorf("consume: the name of queue %q is longer than %d bytes", cut(o.Queue, 40), maxShortString)
+	case o.Prefetch < 1 || o.Prefetch > 65535:
+		return fmt.Errorf("consume queue %q: the prefetch is 1 to 65535, not %d", o.Queue, o.Prefetch)
+	case len(o.ConsumerTag) > maxShortString:
+		return fmt.Errorf("consume queue %q: the consumer tag is longer than %d bytes", o.Queue, maxShortString)
+	}
+	if _, _, err := measureTable(o.Arguments, nil); err != nil {
+		return fmt.Errorf("consume queue %q: arguments: %w", o.Queue, err)
+	}
+	return nil
+}
+
+// linkFor spreads consumers over the listen connections. An exclusive queue of the topology's belongs to
+// the first.
+func (p *Pool) linkFor(queue string) *link {
+	exclusive := func(q Queue) bool { return q.Name == queue && q.Exclusive }
+	if slices.ContainsFunc(p.opts.Topology.Queues, exclusive) {
+		return p.listen[0]
+	}
+	return p.listen[int(p.spread.Add(1)-1)%len(p.listen)] //nolint:gosec // wraps after 2^63 consumers
+}
+
+// consumer is one call of Consume.
+type consumer struct {
+	pool   *Pool
+	link   *link
+	o      ConsumeOptions
+	handle func([]Delivery)
+	old    []*Session // whose channel has gone, with deliveries that are not settled
+}
+
+// run subscribes again and again until ctx ends.
+func (c *consumer) run(ctx context.Context) error {
+	pauses := backoff{min: c.pool.backoffMin, max: min(resubscribeMax, c.pool.backoffMax)}
+	for {
+		g, err := c.link.wait(ctx)
+		if err != nil {
+			c.settleOld()
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("consume queue %q: %w", c.o.Queue, err)
+		}
+		s, err := c.subscribe(g)
+		if err == nil {
+			began := time.Now()
+			err = c.deliver(ctx, s)
+			if time.Since(began) > settled {
+				pauses.reset()
+			}
+		}
+		if ctx.Err() != nil {
+			c.settleOld()
+			return nil
+		}
+		if g.lost() {
+			continue
+		}
+		d := pauses.next()
+		c.pool.log.Warn("no longer subscribed to a queue; trying again", "queue", c.o.Queue, "in", d.Round(time.Millisecond), "error", err)
+		pause(ctx, d)
+	}
+}
+
+// subscribe opens a channel and a consumer on it.
+func (c *consumer) subscribe(g *generation) (*Session, error) {
+	s := newSession(g, c.o.Prefetch)
+	s.tag = c.o.ConsumerTag
+	args := normalTable(c.o.Arguments)
+	if c.o.Priority != nil {
+		args["x-priority"] = int64(*c.o.Priority)
+	}
+	err := g.call(func() (err error) {
+		if s.ch, err = g.conn.Channel(); err != nil {
+			return fmt.Errorf("open a channel: %w", err)
+		}
+		s.closes = s.ch.NotifyClose(make(chan *amqp.Error, 1))
+		s.cancels = s.ch.NotifyCancel(make(chan string, 1))
+		if err = s.ch.Qos(c.o.Prefetch, 0, false); err != nil {
+			return fmt.Errorf("set the prefetch: %w", err)
+		}
+		s.deliveries, err = s.ch.Consume(c.o.Queue, s.tag, false, c.o.Exclusive, false, false, args)
+		return err
+	})
+	if err != nil {
+		if s.ch != nil {
+			_ = g.call(s.ch.Close)
+		}
+		return nil, c.explain(err)
+	}
+	c.pool.log.Info("subscribed to a queue", "queue", c.o.Queue, "consumer_tag", s.tag, "prefetch", c.o.Prefetch)
+	return s, nil
+}
+
+// explain says what to do about a refused subscription.
+func (c *consumer) explain(err error) error {
+	var said *amqp.Error
+	if !errors.As(err, &said) || !said.Server {
+		return err
+	}
+	advice := "see the broker's log"
+	switch said.Code {
+	case amqp.NotFound:
+		advice = "create the queue, or correct its name"
+	case amqp.AccessRefused:
+		advice = "grant the user read permission on the queue; if it has an exclusive consumer, stop that"
+	case amqp.ResourceLocked:
+		advice = "it is an exclusive queue of another connection"
+	case amqp.PreconditionFailed:
+		advice = "change the consumer's arguments or its prefetch"
+	}
+	return fmt.Errorf("%w: %s", said, advice)
+}
+
+var (
+	errCancelled = errors.New("the broker cancelled the consumer: the queue was deleted or has moved")
+	errEnded     = errors.New("the channel has gone")
 )
 
-// Session is one consumer on one channel: deliveries of one session are settled through it. Its methods
-// are safe to call from any goroutine.
-type Session struct{}
+// deliver hands over what arrives until ctx ends or the channel or the consumer has gone, which it returns.
+func (c *consumer) deliver(ctx context.Context, s *Session) error {
+	chunk := make([]Delivery, MaxChunk)
+	for {
+		n := s.receive(ctx, chunk)
+		if n == 0 {
+			break
+		}
+		s.handOver(chunk[:n])
+		c.handle(chunk[:n])
+		clear(chunk[:n])
+	}
+	if ctx.Err() != nil {
+		c.finish(s)
+		return nil
+	}
+	err := s.whyEnded()
+	s.end(true)
+	_ = s.gen.call(s.ch.Close)
+	c.keep(s)
+	return err
+}
 
-// Settle settles the delivery with the given tag. Acknowledgements go out in batches. A second call for
-// a tag is refused and counted; a call after the channel has gone is dropped and counted, and the broker
-// delivers the message again.
-func (s *Session) Settle(tag uint64, outcome Outcome) {}
+// receive fills chunk with what has arrived. It waits for the first delivery; it returns 0 when ctx has
+// ended or there will be none.
+func (s *Session) receive(ctx context.Context, chunk []Delivery) (n int) {
+	select {
+	case d, ok := <-s.deliveries:
+		if !ok || ctx.Err() != nil {
+			return 0
+		}
+		chunk[0] = Delivery{d, s}
+	default:
+		s.rest()
+		select {
+		case d, ok := <-s.deliveries:
+			if !ok || ctx.Err() != nil {
+				return 0
+			}
+			chunk[0] = Delivery{d, s}
+		case <-ctx.Done():
+			return 0
+		}
+	}
+	for n = 1; n < len(chunk); n++ {
+		if !s.next(&chunk[n]) {
+			break
+		}
+	}
+	return n
+}
 
-// Stale reports that the channel has gone: settling does nothing any more.
-func (s *Session) Stale() bool { return true }
+// next takes one more delivery if it is there. The library offers deliveries one by one from a goroutine
+// of its own: that one is given the chance to run.
+func (s *Session) next(d *Delivery) (ok bool) {
+	for range 2 {
+		select {
+		case d.Delivery, ok = <-s.deliveries:
+			d.Session = s
+			return ok
+		default:
+			runtime.Gosched()
+		}
+	}
+	return false
+}
+
+// whyEnded says why there are no more deliveries.
+func (s *Session) whyEnded() error {
+	select {
+	case <-s.cancels:
+		return errCancelled
+	default:
+	}
+	select {
+	case err := <-s.closes:
+		if err != nil {
+			return err
+		}
+	default:
+	}
+	return errEnded
+}
+
+// finish ends a session because ctx has ended: no more deliveries, settlements, acknowledgements, close.
+func (c *consumer) finish(s *Session) {
+	_ = s.gen.call(func() error { return s.ch.Cancel(s.tag, false) })
+	s.rest()
+	c.await(s)
+	s.end(true)
+	_ = s.gen.call(s.ch.Close)
+	c.settleOld()
+}
+
+// await waits until everything of a session is settled, or Close does not wait any longer.
+func (c *consumer) await(s *Session) {
+	select {
+	case <-s.allSettled():
+	case <-c.pool.kill:
+	}
+}
+
+// keep remembers a session with unsettled deliveries, and forgets those without.
+func (c *consumer) keep(s *Session) {
+	c.old = slices.DeleteFunc(append(c.old, s), func(s *Session) bool {
+		select {
+		case <-s.allSettled():
+			return true
+		default:
+			return false
+		}
+	})
+}
+
+func (c *consumer) settleOld() {
+	for _, s := range c.old {
+		c.await(s)
+	}
+	c.old = nil
+}

@@ -3,6 +3,8 @@ package pool
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -108,4 +110,83 @@ type ConsumeOptions struct {
 	Priority *int
 	// Arguments are further arguments of basic.consume, as x-stream-offset.
 	Arguments Table
+}
+
+// complete fills in the defaults and checks.
+func (o *Options) complete() ([]address, error) {
+	o.defaults()
+	var wrong []error
+	add := func(format string, args ...any) {
+		wrong = append(wrong, fmt.Errorf("pool %q: "+format, append([]any{o.Name}, args...)...))
+	}
+	var addresses []address
+	for i, text := range o.URLs {
+		a, err := parseAddress(text)
+		if err != nil {
+			add("URL %d: %w", i+1, err)
+			continue
+		}
+		addresses = append(addresses, a)
+	}
+	for _, a := range addresses {
+		if a.uri.Vhost != addresses[0].uri.Vhost {
+			add("%s and %s name different virtual hosts", addresses[0].redacted(), a.redacted())
+		}
+	}
+	if len(o.connectionNames()) > maxConnectionName {
+		add("the names of program and pool are too long together")
+	}
+	between := func(what string, n, low, high int) {
+		if n < low || n > high {
+			add("%s: %d is not between %d and %d", what, n, low, high)
+		}
+	}
+	between("heartbeat in seconds", int(o.Heartbeat/time.Second), 1, 65535)
+	between("listen connections", o.Listen.Connections, 1, 1024)
+	between("publish connections", o.Publish.Connections, 1, 1024)
+	between("publish channels", o.Publish.Channels, o.Publish.Connections, 2047*max(1, o.Publish.Connections))
+	between("publish window", o.Publish.Window, 1, MaxPublishWindow)
+	between("longest message", o.Publish.MaxMessage, 1, 512<<20)
+	for _, d := range []time.Duration{o.DialTimeout, o.CallTimeout, o.WriteTimeout} {
+		if d < 0 {
+			add("a timeout is negative")
+		}
+	}
+	if err := o.Topology.check(); err != nil {
+		wrong = append(wrong, err)
+	}
+	return addresses, errors.Join(wrong...)
+}
+
+// maxConnectionName keeps what an operator sees readable.
+const maxConnectionName = 200
+
+func (o *Options) connectionNames() string { return o.Program + " " + o.Name }
+
+func (o *Options) defaults() {
+	set(&o.Name, "main")
+	set(&o.Program, "pipe")
+	set(&o.Heartbeat, DefaultHeartbeat)
+	set(&o.DialTimeout, DefaultDialTimeout)
+	set(&o.CallTimeout, DefaultCallTimeout)
+	set(&o.WriteTimeout, DefaultWriteTimeout)
+	set(&o.Listen.Connections, 1)
+	set(&o.Publish.Connections, 1)
+	set(&o.Publish.Channels, max(DefaultPublishChannels, o.Publish.Connections))
+	set(&o.Publish.Window, DefaultPublishWindow)
+	set(&o.Publish.MaxMessage, DefaultMaxMessage)
+	if len(o.URLs) == 0 {
+		o.URLs = []string{DefaultURL}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// set gives a field that is zero its default.
+func set[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
 }

@@ -1,6 +1,12 @@
 package pool
 
-import "time"
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
 
 // State is where a pool stands.
 type State uint8
@@ -58,4 +64,147 @@ type Stats struct {
 	BlockedTime time.Duration // in all
 	InFlight    int           // published and not confirmed
 	Unsettled   int           // handed over and not settled
+}
+
+// counters are what Stats is made of.
+type counters struct {
+	published, confirmed, returned, nacked, unknown, refused                  atomic.Uint64
+	delivered, acked, rejected, requeued, abandoned, ackFrames, stale, double atomic.Uint64
+	connects, reconnects, blocked                                             atomic.Uint64
+	unsettled                                                                 atomic.Int64
+}
+
+// blockage measures how long the broker has blocked publishers.
+type blockage struct {
+	mu    sync.Mutex
+	now   int // connections that are blocked
+	since time.Time
+	total time.Duration
+}
+
+func (b *blockage) change(active bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if active {
+		if b.now++; b.now == 1 {
+			b.since = time.Now()
+		}
+		return
+	}
+	if b.now--; b.now == 0 {
+		b.total += time.Since(b.since)
+	}
+}
+
+func (b *blockage) sum() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.now > 0 {
+		return b.total + time.Since(b.since)
+	}
+	return b.total
+}
+
+// blockedChanged is called when the broker blocks publishers, and when it does no longer.
+func (p *Pool) blockedChanged(g *generation, b amqp.Blocking) {
+	p.blockage.change(b.Active)
+	if b.Active {
+		p.counters.blocked.Add(1)
+		p.log.Warn("the broker blocks publishers", "reason", b.Reason)
+	} else if !g.lost() {
+		p.log.Info("the broker takes messages again")
+	}
+	p.stateChanged()
+	p.wakeLanes()
+}
+
+// State returns where the pool stands.
+func (p *Pool) State() State {
+	p.stateMu.Lock()
+	defer p.stateMu.Unlock()
+	return p.stateLocked()
+}
+
+func (p *Pool) stateLocked() State {
+	if p.over != StateIdle {
+		return p.over
+	}
+	state := StateReady
+	for _, l := range p.links() {
+		switch s := l.stateNow(); {
+		case s == StateFailed:
+			return StateFailed
+		case s == StateBlocked:
+			if state == StateReady {
+				state = StateBlocked
+			}
+		case s < state:
+			state = s
+		}
+	}
+	return state
+}
+
+// stateNow returns the state of one connection.
+func (l *link) stateNow() State {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state == StateReady && l.gen != nil && l.gen.blocked.Load() {
+		return StateBlocked
+	}
+	return l.state
+}
+
+func (p *Pool) setOver(s State) {
+	p.stateMu.Lock()
+	p.over = s
+	p.stateMu.Unlock()
+	p.stateChanged()
+}
+
+// stateChanged tells the observer, if the state has really changed.
+func (p *Pool) stateChanged() {
+	p.stateMu.Lock()
+	defer p.stateMu.Unlock()
+	s := p.stateLocked()
+	if s == p.reported {
+		return
+	}
+	p.reported = s
+	if p.opts.OnState != nil {
+		p.opts.OnState(s)
+	}
+}
+
+// Stats returns a snapshot of the counters.
+func (p *Pool) Stats() Stats {
+	c := &p.counters
+	s := Stats{
+		State:     p.State(),
+		Published: c.published.Load(),
+		Confirmed: c.confirmed.Load(),
+		Returned:  c.returned.Load(),
+		Nacked:    c.nacked.Load(),
+		Unknown:   c.unknown.Load(),
+		Refused:   c.refused.Load(),
+
+		Delivered:    c.delivered.Load(),
+		Acked:        c.acked.Load(),
+		Rejected:     c.rejected.Load(),
+		Requeued:     c.requeued.Load(),
+		Abandoned:    c.abandoned.Load(),
+		AckFrames:    c.ackFrames.Load(),
+		StaleAcks:    c.stale.Load(),
+		DoubleSettle: c.double.Load(),
+
+		Connects:    c.connects.Load(),
+		Reconnects:  c.reconnects.Load(),
+		Blocked:     c.blocked.Load(),
+		BlockedTime: p.blockage.sum(),
+		Unsettled:   int(c.unsettled.Load()),
+	}
+	for _, l := range p.lanes {
+		s.InFlight += l.inFlight()
+	}
+	return s
 }
