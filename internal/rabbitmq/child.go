@@ -30,11 +30,12 @@ while kill -0 "$1" 2>/dev/null && [ $i -lt 50 ]; do sleep 0.1; i=$((i+1)); done
 kill -KILL "$1" 2>/dev/null
 if [ -n "$2" ]; then sleep 0.5; rm -rf "$2"; fi`
 
-// startChild starts a process that prints to output. remove is a folder to be removed if this process ends without having ended
+// startChild starts a process in a folder; it prints to output. remove is a folder to be removed if this process ends without having ended
 // the child, or "".
-func startChild(output *os.File, env []string, remove, name string, args ...string) (*child, error) {
+func startChild(output *os.File, dir string, env []string, remove, name string, args ...string) (*child, error) {
 	c := &child{cmd: exec.Command(name, args...), done: make(chan struct{})}
 	c.cmd.Env = env
+	c.cmd.Dir = dir
 	if output != nil {
 		c.cmd.Stdout, c.cmd.Stderr = output, output
 	}

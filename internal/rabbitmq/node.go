@@ -191,7 +191,7 @@ func (n *Node) start(ctx context.Context) error {
 		return fmt.Errorf("find Erlang's epmd: %w", err)
 	}
 	n.mu.Lock()
-	n.daemon, err = startChild(nil, n.environment(), "", epmd, "-port", strconv.Itoa(n.epmd), "-address", "127.0.0.1")
+	n.daemon, err = startChild(nil, n.dir, n.environment(), "", epmd, "-port", strconv.Itoa(n.epmd), "-address", "127.0.0.1")
 	n.mu.Unlock()
 	if err != nil {
 		return err
@@ -215,7 +215,7 @@ func (n *Node) Resume(ctx context.Context) error {
 	if n.ownDir {
 		remove = n.dir
 	}
-	broker, err := startChild(console, n.environment(), remove, n.script)
+	broker, err := startChild(console, n.dir, n.environment(), remove, n.script)
 	if err == nil {
 		n.broker = broker
 	}
