@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/pipeamqp/pipe/config"
+)
+
+// loadFlags are the flags of commands that load pipeline files.
+type loadFlags struct {
+	vars  []string
+	files []string
+}
+
+func (f *loadFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&f.vars, "var", nil, "set a variable of the files, as `name=value` (may be repeated)")
+	cmd.Flags().StringArrayVar(&f.files, "var-file", nil, "read values of variables from a `file` (may be repeated)")
+}
+
+// values splits what --var was given.
+func (f *loadFlags) values() (map[string]string, error) {
+	values := make(map[string]string, len(f.vars))
+	for _, text := range f.vars {
+		name, value, ok := strings.Cut(text, "=")
+		if !ok || name == "" {
+			// The text is not repeated past its name: it may be a secret.
+			return nil, &exitError{code: exitUsage, err: fmt.Errorf("--var is name=value, not %q", name)}
+		}
+		values[name] = value
+	}
+	return values, nil
+}
+
+// read reads pipeline files. url, if set, is the address of every connection.
+func (a *app) read(paths []string, flags loadFlags, log *slog.Logger, url string) (*config.Config, hcl.Diagnostics, error) {
+	values, err := flags.values()
+	if err != nil {
+		return nil, nil, err
+	}
+	c, diags := config.Load(paths, config.Options{
+		Registry: a.registry, Vars: values, VarFiles: flags.files, Logger: log, OverrideURL: url,
+	})
+	return c, diags, nil
+}
+
+// load reads pipeline files and tells what is wrong with them; with errors among it, it fails.
+func (a *app) load(paths []string, flags loadFlags, log *slog.Logger, url string) (*config.Config, error) {
+	c, diags, err := a.read(paths, flags, log, url)
+	if err != nil {
+		return nil, err
+	}
+	a.writeDiagnostics(c.Files(), diags)
+	if diags.HasErrors() {
+		return nil, told(exitInvalid)
+	}
+	return c, nil
+}
+
+// writeDiagnostics writes diagnostics for people to the error stream.
+func (a *app) writeDiagnostics(files map[string]*hcl.File, diags hcl.Diagnostics) {
+	width := 0
+	if f, ok := terminal(a.Err); ok {
+		width = columns(f)
+	}
+	_ = config.WriteDiagnostics(a.Err, files, diags, width, colourful(a.Err))
+}

@@ -1,0 +1,117 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pipeamqp/pipe/config"
+	"github.com/pipeamqp/pipe/engine"
+)
+
+type runFlags struct {
+	load  loadFlags
+	log   logFlags
+	dev   bool
+	drain time.Duration
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var flags runFlags
+	cmd := &cobra.Command{
+		Use:   "run FILE|FOLDER...",
+		Short: "Run pipelines",
+		Long: `Run runs the pipelines of the files that it is given; of a folder it takes every *.hcl file.
+All of them together form one configuration.
+
+What the files declare is declared first. A pipeline whose connection is refused, or whose queue or
+exchange cannot be declared, does not run; the others do. Lost connections are made again, for ever.
+
+The first interrupt (SIGINT, SIGTERM) stops the consumers and finishes what is under way, for at
+most --shutdown-timeout; a second one stops at once. What is not finished goes back to its queue.`,
+		Example: `  pipe run pipelines/route.hcl
+  pipe run --var fx_eur=0.9 pipelines/
+  pipe run --dev pipelines/route.hcl`,
+		Args: atLeastOne("pipeline file"),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.run(cmd.Context(), args, flags) },
+	}
+	flags.load.add(cmd)
+	flags.log.add(cmd)
+	cmd.Flags().BoolVar(&flags.dev, "dev", false, "run on a private RabbitMQ that is started for it, whatever the connections say")
+	cmd.Flags().DurationVar(&flags.drain, "shutdown-timeout", engine.DefaultDrainTimeout, "how long what is under way may take to finish after the first interrupt")
+	return cmd
+}
+
+func (a *app) run(ctx context.Context, args []string, flags runFlags) error {
+	if flags.drain <= 0 {
+		return &exitError{code: exitUsage, err: fmt.Errorf("--shutdown-timeout must be more than 0, not %s", flags.drain)}
+	}
+	out, err := a.output(flags.log)
+	if err != nil {
+		return err
+	}
+	stops := watchSignals(ctx, out.stopping)
+	defer stops.release()
+	if !flags.dev {
+		c, err := a.load(args, flags.load, out.log, "")
+		if err != nil {
+			return err
+		}
+		return stops.exit(a.serve(stops, c, out, flags.drain))
+	}
+	return stops.exit(a.onDevBroker(stops.ctx, args, flags.load, out, func(c *config.Config, _ string) error {
+		return a.serve(stops, c, out, flags.drain)
+	}))
+}
+
+// onDevBroker calls work with the configuration on a private broker, and with the broker's URL.
+func (a *app) onDevBroker(ctx context.Context, args []string, flags loadFlags, out *output, work func(*config.Config, string) error) error {
+	// The files are checked before a broker is started for nothing.
+	if _, err := a.load(args, flags, nil, "amqp://127.0.0.1"); err != nil {
+		return err
+	}
+	out.log.Info("starting a private RabbitMQ; this takes some seconds")
+	broker, err := startDevBroker(ctx, 0)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // interrupted
+		}
+		return err
+	}
+	out.log.Info("started " + broker.what)
+	c, diags, err := a.read(args, flags, out.log, broker.url)
+	switch {
+	case err != nil:
+	case diags.HasErrors():
+		err = diags // the files have changed meanwhile
+	default:
+		err = work(c, broker.url)
+	}
+	return broker.end(err)
+}
+
+// serve runs a configuration until it is stopped.
+func (a *app) serve(stops *stops, c *config.Config, out *output, drain time.Duration) error {
+	s := newSession(c, out.log, drain, stops.now)
+	return outcome(out.during(s.status, func() error { return s.run(stops.ctx) }))
+}
+
+// outcome turns the errors of a session, which have been logged, into an exit code.
+func outcome(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errRefused):
+		return told(exitRefused)
+	default:
+		return told(exitFailed)
+	}
+}
+
+func (o *output) stopping(signal os.Signal) {
+	o.log.Info("stopping: finishing what is under way; a second signal stops at once", "signal", signal.String())
+}

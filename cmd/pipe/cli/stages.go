@@ -1,0 +1,132 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/agext/levenshtein"
+	"github.com/spf13/cobra"
+
+	"github.com/pipeamqp/pipe/config"
+	"github.com/pipeamqp/pipe/engine"
+)
+
+func (a *app) stagesCommand() *cobra.Command {
+	var markdown bool
+	cmd := &cobra.Command{
+		Use:   "stages [KIND]",
+		Short: "Explain stages, sources and sinks",
+		Long: `Stages lists every kind of source, stage and sink that this binary has. With a kind it prints the
+reference of it: its arguments, their types and defaults.`,
+		Example: `  pipe stages
+  pipe stages route`,
+		Args: atMost(1),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return a.kinds(), cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return a.listComponents()
+			}
+			return a.explain(cmd, args[0], markdown)
+		},
+	}
+	cmd.Flags().BoolVar(&markdown, "markdown", false, "print the reference of KIND as Markdown")
+	return cmd
+}
+
+var roles = []struct {
+	title string
+	roles []engine.Role
+}{
+	{"Sources", []engine.Role{engine.RoleSource}},
+	{"Stages", []engine.Role{engine.RoleStage, engine.RoleAggregator}},
+	{"Sinks", []engine.Role{engine.RoleSink}},
+}
+
+func (a *app) listComponents() error {
+	var b strings.Builder
+	for i, part := range roles {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(&b, "%s:\n", part.title)
+		for _, role := range part.roles {
+			for _, kind := range a.registry.Kinds(role) {
+				c, _ := a.registry.Lookup(role, kind)
+				fmt.Fprintf(&b, "  %-10s %s\n", kind, firstSentence(config.Describe(c).Doc))
+			}
+		}
+	}
+	b.WriteString("\nMore about one: pipe stages KIND\n")
+	_, err := a.Out.Write([]byte(b.String()))
+	return err
+}
+
+func firstSentence(text string) string {
+	if i := strings.Index(text, ". "); i >= 0 {
+		return text[:i+1]
+	}
+	return text
+}
+
+// explain prints the reference of every component of a kind.
+func (a *app) explain(cmd *cobra.Command, kind string, markdown bool) error {
+	found := false
+	for _, part := range roles {
+		for _, role := range part.roles {
+			c, ok := a.registry.Lookup(role, kind)
+			if !ok {
+				continue
+			}
+			if found {
+				fmt.Fprintln(a.Out)
+			}
+			found = true
+			if err := a.writeReference(config.Describe(c), markdown); err != nil {
+				return err
+			}
+		}
+	}
+	if found {
+		return nil
+	}
+	hint := ""
+	if near := nearest(kind, a.kinds()); near != "" {
+		hint = fmt.Sprintf("; did you mean %q?", near)
+	}
+	return usageError(cmd, fmt.Errorf("there is no source, stage or sink %q%s", kind, hint))
+}
+
+func (a *app) writeReference(d config.Doc, markdown bool) error {
+	if markdown {
+		return d.WriteMarkdown(a.Out)
+	}
+	width := 80
+	if f, ok := terminal(a.Out); ok {
+		width = min(columns(f), 100)
+	}
+	return d.WriteText(a.Out, width)
+}
+
+// kinds lists the kinds of all roles.
+func (a *app) kinds() []string {
+	var kinds []string
+	for _, part := range roles {
+		for _, role := range part.roles {
+			kinds = append(kinds, a.registry.Kinds(role)...)
+		}
+	}
+	return kinds
+}
+
+// nearest returns the name that was probably meant, or "".
+func nearest(name string, among []string) string {
+	best, distance := "", 3
+	for _, candidate := range among {
+		if d := levenshtein.Distance(name, candidate, nil); d < distance {
+			best, distance = candidate, d
+		}
+	}
+	return best
+}
