@@ -32,6 +32,5 @@ pipeline "items" {
 
   sink "amqp" "items" {
     queue = queue.items
-    type  = "item"
   }
 }
