@@ -1,0 +1,271 @@
+package expr
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+)
+
+func (c *compiler) tuple(e *hclsyntax.TupleConsExpr) node {
+	items := make([]node, len(e.Exprs))
+	for i, item := range e.Exprs {
+		items[i] = c.compile(item)
+	}
+	n := over(e.SrcRange, items...)
+	at := n.at
+	n.eval = func(e *env) (value, *Error) {
+		if err := e.spend(elementCost*len(items), at); err != nil {
+			return value{}, err
+		}
+		list := make([]value, len(items))
+		for i := range items {
+			v, err := items[i].eval(e)
+			if err != nil {
+				return v, err
+			}
+			list[i] = v
+		}
+		return listValue(list), nil
+	}
+	return n
+}
+
+func (c *compiler) object(e *hclsyntax.ObjectConsExpr) node {
+	keys, items := make([]node, len(e.Items)), make([]node, len(e.Items))
+	for i, item := range e.Items {
+		keys[i], items[i] = c.compile(item.KeyExpr), c.compile(item.ValueExpr)
+	}
+	n := over(e.SrcRange, slices.Concat(keys, items)...)
+	at := n.at
+	n.eval = func(e *env) (value, *Error) {
+		if err := e.spend(elementCost*len(items), at); err != nil {
+			return value{}, err
+		}
+		b := newObject(len(items))
+		for i := range items {
+			key, err := objectKey(e, keys[i])
+			if err != nil {
+				return value{}, err
+			}
+			v, err := items[i].eval(e)
+			if err != nil {
+				return v, err
+			}
+			b.set(key, v)
+		}
+		return b.value(), nil
+	}
+	return n
+}
+
+func objectKey(e *env, n node) (string, *Error) {
+	v, err := n.eval(e)
+	if err != nil {
+		return "", err
+	}
+	s, err := toString(v, n.at)
+	return s.str, err
+}
+
+// key compiles the key of an object: a name stands for itself, unless it is in parentheses.
+func (c *compiler) key(e *hclsyntax.ObjectConsKeyExpr) node {
+	if e.ForceNonLiteral {
+		return c.compile(e.Wrapped)
+	}
+	if name := hcl.ExprAsKeyword(e.Wrapped); name != "" {
+		return constant(stringValue(name), &place{rng: e.Range()})
+	}
+	if t, ok := e.Wrapped.(*hclsyntax.ScopeTraversalExpr); ok && len(t.Traversal) > 1 {
+		c.report(e.Range(), "Ambiguous attribute key",
+			"Put a reference that is meant to be evaluated in parentheses, and a name that has dots in it in quotes.")
+		return c.failed(e.Range())
+	}
+	return c.compile(e.Wrapped)
+}
+
+// splat compiles list[*].name: what follows is done to every element. A value that is no list counts
+// as a list of that one value, and null as an empty list.
+func (c *compiler) splat(e *hclsyntax.SplatExpr) node {
+	source := c.compile(e.Source)
+	item := c.bind(local{item: e.Item})
+	each := c.lazily(e.Each)
+	n := over(e.SrcRange, source, each)
+	c.unbind(item, &n)
+	at := n.at
+	n.eval = func(e *env) (value, *Error) {
+		v, err := source.eval(e)
+		if err != nil {
+			return v, err
+		}
+		items := splatItems(v)
+		if err := e.spend(elementCost*len(items), at); err != nil {
+			return v, err
+		}
+		list := make([]value, len(items))
+		for i := range items {
+			e.set(item, items[i])
+			if list[i], err = each.eval(e); err != nil {
+				return v, err
+			}
+		}
+		return listValue(list), nil
+	}
+	return n
+}
+
+func splatItems(v value) []value {
+	switch v.kind {
+	case kindList:
+		return v.open().items
+	case kindNull:
+		return nil
+	}
+	return []value{v}
+}
+
+// loop is a for expression: its variables, and what it does with each element.
+type loop struct {
+	key, item             int // variables; key is -1 if there is none
+	collection            eval
+	condition             eval // nil if there is none
+	keyEval, valueEval    eval // keyEval is nil where a list is made
+	group                 bool
+	at, from, cond, keyAt *place
+}
+
+func (c *compiler) loop(e *hclsyntax.ForExpr) node {
+	collection := c.compile(e.CollExpr)
+	l := &loop{key: -1, collection: collection.eval, group: e.Group, from: collection.at}
+	first := len(c.locals)
+	if e.KeyVar != "" {
+		l.key = c.bind(local{name: e.KeyVar})
+	}
+	l.item = c.bind(local{name: e.ValVar})
+	n := over(e.SrcRange, collection)
+	l.at = n.at
+	c.lazy++
+	c.loopBody(e, l, &n)
+	c.lazy--
+	c.unbind(first, &n)
+	n.eval = l.run
+	return n
+}
+
+func (c *compiler) loopBody(e *hclsyntax.ForExpr, l *loop, n *node) {
+	if e.CondExpr != nil {
+		cond := c.compile(e.CondExpr)
+		n.need(cond)
+		l.condition, l.cond = c.condition(cond), cond.at
+	}
+	if e.KeyExpr != nil {
+		key := c.compile(e.KeyExpr)
+		n.need(key)
+		l.keyEval, l.keyAt = key.eval, key.at
+	}
+	v := c.compile(e.ValExpr)
+	n.need(v)
+	l.valueEval = v.eval
+}
+
+func (l *loop) run(e *env) (value, *Error) {
+	from, err := l.collection(e)
+	if err != nil {
+		return from, err
+	}
+	if from.kind != kindList && from.kind != kindObject {
+		return from, l.from.fail("not a list or an object but %t", from)
+	}
+	if l.keyEval == nil {
+		return l.list(e, from)
+	}
+	return l.object(e, from)
+}
+
+// each calls f for every element that the condition lets through: a list's in order, an object's in
+// the order of its keys.
+func (l *loop) each(e *env, from value, f func() *Error) *Error {
+	c := from.open()
+	for _, i := range iterationOrder(c) {
+		if err := e.spend(elementCost, l.at); err != nil {
+			return err
+		}
+		l.enter(e, c, i)
+		keep := boolValue(true)
+		if l.condition != nil {
+			var err *Error
+			if keep, err = l.condition(e); err != nil {
+				return err
+			}
+		}
+		if keep.num == 0 {
+			continue
+		}
+		if err := f(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// enter gives the variables their values for one turn.
+func (l *loop) enter(e *env, c *composite, i int) {
+	e.set(l.item, c.items[i])
+	switch {
+	case l.key < 0:
+	case c.keys != nil:
+		e.set(l.key, stringValue(c.keys[i]))
+	default:
+		e.set(l.key, intValue(int64(i)))
+	}
+}
+
+// iterationOrder lists the positions of a list in order, of an object by its keys' bytes.
+func iterationOrder(c *composite) []int {
+	order := make([]int, len(c.items))
+	for i := range order {
+		order[i] = i
+	}
+	if c.keys != nil {
+		slices.SortFunc(order, func(i, j int) int { return strings.Compare(c.keys[i], c.keys[j]) })
+	}
+	return order
+}
+
+func (l *loop) list(e *env, from value) (value, *Error) {
+	list := []value{}
+	err := l.each(e, from, func() *Error {
+		v, err := l.valueEval(e)
+		list = append(list, v)
+		return err
+	})
+	return listValue(list), err
+}
+
+func (l *loop) object(e *env, from value) (value, *Error) {
+	b := newObject(0)
+	groups := map[string][]value{}
+	err := l.each(e, from, func() *Error {
+		key, err := objectKey(e, node{eval: l.keyEval, at: l.keyAt})
+		if err != nil {
+			return err
+		}
+		v, err := l.valueEval(e)
+		if err != nil {
+			return err
+		}
+		if _, twice := b.c.find(key); twice && !l.group {
+			return l.keyAt.fail("two elements have the same key: write ... after the value to group them", v)
+		}
+		groups[key] = append(groups[key], v)
+		b.set(key, v)
+		return nil
+	})
+	if l.group {
+		for i, key := range b.c.keys {
+			b.c.items[i] = listValue(groups[key])
+		}
+	}
+	return b.value(), err
+}

@@ -1,0 +1,381 @@
+package expr
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+)
+
+// traversal compiles a reference that begins with a name.
+func (c *compiler) traversal(t hcl.Traversal, r hcl.Range) node {
+	name, first := t.RootName(), t[0].SourceRange()
+	for i := len(c.locals) - 1; i >= 0; i-- {
+		if c.locals[i].name == name {
+			return c.steps(c.local(i, first, name), t[1:], r)
+		}
+	}
+	switch name {
+	case "body":
+		return c.steps(c.bodyPath([]step{}, first, "body"), t[1:], r)
+	case "msg":
+		return c.steps(rootNode(rootMsg, first, "msg"), t[1:], r)
+	case "error":
+		return c.steps(rootNode(rootError, first, "error"), t[1:], r)
+	}
+	return c.startTime(t, r)
+}
+
+// rootNode stands for what only its attributes are values of.
+func rootNode(kind root, r hcl.Range, name string) node {
+	n := node{locals: noLocal, dynamic: true, root: kind, at: &place{rng: r, path: name}}
+	at := n.at
+	n.eval = func(*env) (value, *Error) { return value{}, at.fail("only its attributes are values", missing) }
+	if kind == rootError {
+		n.opt = func(e *env) (value, *Error) {
+			if e.message.Failure() == nil {
+				return missing, nil
+			}
+			return boolValue(true), nil
+		}
+	}
+	return n
+}
+
+// startTime evaluates a reference to what is known at start.
+func (c *compiler) startTime(t hcl.Traversal, r hcl.Range) node {
+	name := t.RootName()
+	if !c.scope.knows(name) {
+		c.report(t[0].SourceRange(), "Unknown name", "There is nothing named %q here.%s",
+			name, suggest(name, c.names()))
+		return c.failed(r)
+	}
+	v, diags := t.TraverseAbs(c.scope.start)
+	if !diags.HasErrors() {
+		return c.known(v, &place{rng: r, path: traversalText(t)})
+	}
+	if c.probing {
+		return constant(missing, &place{rng: r, path: traversalText(t)})
+	}
+	c.diags = append(c.diags, c.suggestAttribute(t, diags)...)
+	return c.failed(r)
+}
+
+// suggestAttribute replaces what HCL says of an attribute that an object does not have.
+func (c *compiler) suggestAttribute(t hcl.Traversal, diags hcl.Diagnostics) hcl.Diagnostics {
+	for i := 1; i < len(t); i++ {
+		attr, ok := t[i].(hcl.TraverseAttr)
+		if !ok {
+			return diags
+		}
+		parent, failed := t[:i].TraverseAbs(c.scope.start)
+		if parent, _ = parent.Unmark(); failed.HasErrors() || parent.IsNull() || !parent.Type().IsObjectType() {
+			return diags
+		}
+		if !parent.Type().HasAttribute(attr.Name) {
+			names := sortedKeys(parent.Type().AttributeTypes())
+			return hcl.Diagnostics{problem(attr.SrcRange, "Unknown name",
+				fmt.Sprintf("%s has nothing named %q.%s", traversalText(t[:i]), attr.Name, suggest(attr.Name, names)))}
+		}
+	}
+	return diags
+}
+
+// traversalText is how a reference is written.
+func traversalText(t hcl.Traversal) string {
+	text := t.RootName()
+	for _, part := range t[1:] {
+		_, s, _ := traverserStep(part)
+		text += s
+	}
+	return text
+}
+
+// names lists everything that an expression can begin with.
+func (c *compiler) names() []string {
+	names := []string{"body", "msg", "error"}
+	for _, l := range c.locals {
+		if l.name != "" {
+			names = append(names, l.name)
+		}
+	}
+	for ctx := c.scope.start; ctx != nil; ctx = ctx.Parent() {
+		names = append(names, sortedKeys(ctx.Variables)...)
+	}
+	return names
+}
+
+func (s *Scope) knows(name string) bool {
+	for ctx := s.start; ctx != nil; ctx = ctx.Parent() {
+		if _, ok := ctx.Variables[name]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// steps compiles the attributes and constant indexes that follow a value.
+func (c *compiler) steps(n node, t hcl.Traversal, r hcl.Range) node {
+	for _, part := range t {
+		s, text, ok := traverserStep(part)
+		if !ok {
+			c.report(part.SourceRange(), "Unsupported reference", "Only attributes and indexes can be used here.")
+			return c.failed(r)
+		}
+		n = c.step(n, s, text, part.SourceRange(), hcl.RangeBetween(n.at.rng, part.SourceRange()))
+	}
+	return n
+}
+
+// traverserStep returns the step of a part of a traversal, and how it is written.
+func traverserStep(t hcl.Traverser) (s step, text string, ok bool) {
+	switch t := t.(type) {
+	case hcl.TraverseAttr:
+		return step{t.Name, -1}, "." + t.Name, true
+	case hcl.TraverseIndex:
+		return keyStep(t.Key)
+	}
+	return step{}, "", false
+}
+
+// keyStep returns the step of a constant index.
+func keyStep(key cty.Value) (s step, text string, ok bool) {
+	v, err := fromCty(key)
+	if err != nil {
+		return step{}, "", false
+	}
+	return valueStep(v)
+}
+
+func valueStep(v value) (s step, text string, ok bool) {
+	switch {
+	case v.kind == kindString:
+		text = `["` + v.str + `"]`
+		return step{v.str, indexOf(v.str)}, text, true
+	case v.isNumber():
+		key := string(appendNumber(nil, v))
+		return step{key, indexOf(key)}, "[" + key + "]", true
+	}
+	return step{}, "", false
+}
+
+// indexOf returns the list index that a key stands for, or -1.
+func indexOf(key string) int {
+	i, ok := parseInt(key)
+	if !ok || i < 0 || i > 1<<31 || strconv.FormatInt(i, 10) != key {
+		return -1
+	}
+	return int(i)
+}
+
+// step compiles one step from a node. own is the range of the step itself, r of everything up to it.
+func (c *compiler) step(n node, s step, text string, own, r hcl.Range) node {
+	path := ""
+	if n.at.path != "" {
+		path = n.at.path + text
+	}
+	switch {
+	case n.broken:
+		return n
+	case n.body != nil:
+		c.warnSubtraction(s.key, path, own)
+		return c.bodyPath(append(n.body[:len(n.body):len(n.body)], s), r, path)
+	case n.root == rootHeaders:
+		return headerNode(s.key, r, path)
+	case n.root != rootNone:
+		return c.attribute(n.root, s.key, own, r)
+	}
+	return relative(n, s, r, path)
+}
+
+// bodyPath compiles a path into the body.
+func (c *compiler) bodyPath(path []step, r hcl.Range, text string) node {
+	at := &place{rng: r, path: text}
+	n := node{locals: noLocal, dynamic: true, body: path, at: at}
+	paths := &c.scope.paths
+	slot := paths.add(path).slot
+	n.eval = func(e *env) (value, *Error) {
+		v := e.view(paths)
+		if v.err == nil {
+			if found := v.value(slot); found.kind != kindMissing {
+				return found, nil
+			}
+		}
+		return value{}, v.explain(path, at)
+	}
+	n.opt = func(e *env) (value, *Error) {
+		switch v := e.view(paths); {
+		case v.err == nil:
+			return v.value(slot), nil
+		case len(path) == 0:
+			return missing, nil
+		default:
+			return value{}, v.explain(path, at)
+		}
+	}
+	return n
+}
+
+// explain says why a path leads nowhere.
+func (v *view) explain(path []step, at *place) *Error {
+	if v.err != nil {
+		return &Error{Range: at.rng, Path: "body", what: "the body is not JSON", cause: v.err}
+	}
+	n, text := &v.paths.root, "body"
+	for _, s := range path {
+		parent := v.spans[n.slot].kind
+		n = v.paths.child(n, s)
+		if v.spans[n.slot].kind == kindMissing {
+			return absent(value{kind: parent}, s, &place{rng: at.rng, path: text})
+		}
+		text += s.text()
+	}
+	return at.fail("there is no such field", missing)
+}
+
+// text is how a step is written.
+func (s step) text() string {
+	switch {
+	case s.index >= 0:
+		return "[" + s.key + "]"
+	case hclsyntax.ValidIdentifier(s.key):
+		return "." + s.key
+	}
+	return `["` + s.key + `"]`
+}
+
+// absent says why a step from a value leads nowhere. at is the place of that value.
+func absent(from value, s step, at *place) *Error {
+	below := &place{rng: at.rng}
+	if at.path != "" {
+		below.path = at.path + s.text()
+	}
+	switch {
+	case from.kind == kindObject:
+		return below.fail("there is no such field", from)
+	case from.kind == kindList && s.index >= 0:
+		return below.fail("the list has no such element", from)
+	case s.index >= 0:
+		return at.fail("not a list or an object but %t", from)
+	}
+	return at.fail("not an object but %t", from)
+}
+
+// relative compiles a step from any value.
+func relative(n node, s step, r hcl.Range, path string) node {
+	result := over(r, n)
+	result.at.path = path
+	inner, at := n.eval, n.at
+	result.eval = func(e *env) (value, *Error) {
+		v, err := inner(e)
+		if err != nil {
+			return v, err
+		}
+		if found := v.step(s); found.kind != kindMissing {
+			return found, nil
+		}
+		return value{}, absent(v, s, at)
+	}
+	if n.opt != nil {
+		result.opt = then(n.opt, s)
+	}
+	return result
+}
+
+func then(opt eval, s step) eval {
+	return func(e *env) (value, *Error) {
+		v, err := opt(e)
+		if err != nil {
+			return v, err
+		}
+		return v.step(s), nil
+	}
+}
+
+// step returns what a step from v leads to, or missing.
+func (v value) step(s step) value {
+	switch v.kind {
+	case kindObject:
+		return v.field(s.key)
+	case kindList:
+		return v.element(int64(s.index))
+	}
+	return missing
+}
+
+// index compiles an index that may be known only for each message.
+func (c *compiler) index(e *hclsyntax.IndexExpr) node {
+	n, key := c.compile(e.Collection), c.compile(e.Key)
+	if n.broken || key.broken {
+		return c.failed(e.SrcRange)
+	}
+	if key.constant != nil {
+		s, text, ok := valueStep(*key.constant)
+		if !ok {
+			c.report(e.BracketRange, "Invalid index", "An index is a string or a whole number, not %s.", key.constant.kind)
+			return c.failed(e.SrcRange)
+		}
+		return c.step(n, s, text, e.BracketRange, e.SrcRange)
+	}
+	if n.root == rootHeaders {
+		n = headersNode(n.at)
+	}
+	return dynamicIndex(n, key, e.SrcRange)
+}
+
+func dynamicIndex(n, key node, r hcl.Range) node {
+	result := over(r, n, key)
+	if n.at.path != "" {
+		result.at.path = n.at.path + "[…]"
+	}
+	at, keyAt := n.at, key.at
+	lookup := func(e *env, collection eval) (value, value, step, *Error) {
+		v, err := collection(e)
+		if err != nil {
+			return v, v, step{}, err
+		}
+		k, err := key.eval(e)
+		if err != nil {
+			return v, v, step{}, err
+		}
+		s, _, ok := valueStep(k)
+		if !ok {
+			return v, v, s, keyAt.fail("an index is a string or a whole number, not %t", k)
+		}
+		return v, v.step(s), s, nil
+	}
+	result.eval = func(e *env) (value, *Error) {
+		from, found, s, err := lookup(e, n.eval)
+		if err == nil && found.kind == kindMissing {
+			err = absent(from, s, at)
+		}
+		return found, err
+	}
+	if n.opt != nil {
+		result.opt = func(e *env) (value, *Error) {
+			_, found, _, err := lookup(e, n.opt)
+			return found, err
+		}
+	}
+	return result
+}
+
+var subtraction = regexp.MustCompile(`^(.+)-([0-9]+|body|msg|error|var|local|[a-z]+\()$`)
+
+// warnSubtraction warns of body.total-1, which is the name of a field.
+func (c *compiler) warnSubtraction(key, path string, r hcl.Range) {
+	m := subtraction.FindStringSubmatch(key)
+	if m == nil {
+		return
+	}
+	c.diags = append(c.diags, &hcl.Diagnostic{
+		Severity: hcl.DiagWarning,
+		Summary:  "A name that looks like a subtraction",
+		Detail: "This reads the field \"" + key + "\": a name may contain a minus sign. To subtract, put spaces around it: " +
+			path[:len(path)-len(m[2])-1] + " - " + m[2] + ". For the field, write [\"" + key + "\"].",
+		Subject: &r,
+	})
+}

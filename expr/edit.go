@@ -1,0 +1,228 @@
+package expr
+
+import (
+	"slices"
+
+	"github.com/pipeamqp/pipe/engine"
+)
+
+// Edit is what assignments and removals do together, with one pass over the body. It may be used from
+// many goroutines, each with a message of its own.
+type Edit struct {
+	scope *Scope
+	set   []assignment
+	unset []target
+	body  *editNode // nil: nothing inside the body changes
+	raw   int       // the assignment of msg.body, or -1
+}
+
+// NewEdit combines what a stage sets and what it removes; either may be unset. What both name is
+// removed. Both come from the same scope.
+func NewEdit(set Assignments, unset Paths) *Edit {
+	var (
+		scope   *Scope
+		items   []assignment
+		targets []target
+	)
+	if unset.p != nil {
+		scope, targets = unset.p.scope, unset.p.targets
+	}
+	if set.p != nil {
+		scope, items = set.p.scope, set.p.items
+	}
+	return newEdit(scope, items, targets)
+}
+
+func newEdit(scope *Scope, set []assignment, unset []target) *Edit {
+	e := &Edit{scope: scope, set: set, unset: unset, raw: -1}
+	for i, a := range set {
+		switch {
+		case a.target.rawBody:
+			e.raw = i
+		case a.target.body != nil:
+			n := e.tree().at(a.target)
+			n.set = i
+			e.body.markSets(a.target.body)
+		}
+	}
+	for _, t := range unset {
+		switch {
+		case t.rawBody:
+			e.body = nil
+			return e
+		case t.body != nil:
+			e.tree().at(t).remove = true
+		}
+	}
+	return e
+}
+
+// editNode is a step of the body paths that an edit changes.
+type editNode struct {
+	step
+	place    *place // of the first target that is here or below
+	set      int    // the assignment that this is given, or -1
+	sets     bool   // something here or below is assigned
+	remove   bool
+	children []*editNode
+}
+
+func (e *Edit) tree() *editNode {
+	if e.body == nil {
+		e.body = &editNode{set: -1, place: &place{path: "body"}}
+	}
+	return e.body
+}
+
+// at returns the node of a target.
+func (n *editNode) at(t target) *editNode {
+	text := "body"
+	for _, s := range t.body {
+		text += s.text()
+		i := slices.IndexFunc(n.children, func(c *editNode) bool { return c.step == s })
+		if i < 0 {
+			i = len(n.children)
+			n.children = append(n.children, &editNode{step: s, place: &place{t.at.rng, text}, set: -1})
+		}
+		n = n.children[i]
+	}
+	return n
+}
+
+func (n *editNode) markSets(path []step) {
+	n.sets = true
+	for _, s := range path {
+		i := slices.IndexFunc(n.children, func(c *editNode) bool { return c.step == s })
+		n = n.children[i]
+		n.sets = true
+	}
+}
+
+// Apply evaluates every right-hand side against m as it is, then writes every target, and then
+// removes what is to go; what is absent already is left so. An object that a path leads through is
+// made where it is absent or null. All other bytes of the body stay as they are: the order of keys,
+// white space, the literals of numbers. A body that is JSON is only needed for paths into it. A key
+// that comes twice in the body is changed in both places.
+//
+// null removes a property; in the body and in headers it is a value. On an error nothing of m is
+// changed. Errors are permanent, of kind [engine.KindExpression], and wrap an [*Error].
+func (x *Edit) Apply(m *engine.Message) error {
+	e := enter(m)
+	defer e.leave()
+	commit, err := x.prepare(e)
+	if err != nil {
+		return err.classify()
+	}
+	for _, change := range commit {
+		change(m)
+	}
+	return nil
+}
+
+// prepare evaluates everything, and returns what changes the message.
+func (x *Edit) prepare(e *env) ([]func(*engine.Message), *Error) {
+	base := len(e.args)
+	for i := range x.set {
+		v, err := x.set[i].eval(e)
+		if err != nil {
+			return nil, err
+		}
+		e.args = append(e.args, v)
+	}
+	values := e.args[base:]
+	commit := make([]func(*engine.Message), 0, len(x.set)+len(x.unset)+1)
+	for i := range x.set {
+		change, err := x.set[i].target.put(values[i])
+		if err != nil {
+			return nil, err
+		}
+		if change != nil {
+			commit = append(commit, change)
+		}
+	}
+	for i := range x.unset {
+		if change := x.unset[i].drop(); change != nil {
+			commit = append(commit, change)
+		}
+	}
+	return x.prepareBody(e, values, commit)
+}
+
+func (x *Edit) prepareBody(e *env, values []value, commit []func(*engine.Message)) ([]func(*engine.Message), *Error) {
+	if x.body == nil {
+		return commit, nil
+	}
+	r := &rewriter{values: values, set: x.set}
+	if err := x.source(e, r); err != nil {
+		return nil, err
+	}
+	body, err := r.rewrite(x.body)
+	if err != nil || body == nil {
+		return commit, err
+	}
+	return append(commit, func(m *engine.Message) { m.Body = body }), nil
+}
+
+// source gives the rewriter the JSON that it changes: the body, or what msg.body is assigned.
+func (x *Edit) source(e *env, r *rewriter) *Error {
+	switch {
+	case x.body.set >= 0:
+		return nil
+	case x.raw >= 0:
+		r.src = r.values[x.raw].str
+		if err := checkJSON(r.src); err != nil {
+			return x.set[x.raw].target.at.failed("the new body is not JSON", err)
+		}
+		return nil
+	}
+	v := e.view(&x.scope.paths)
+	if v.err != nil {
+		return v.explain(nil, x.first())
+	}
+	r.src = alias(v.body)
+	return nil
+}
+
+// first is the place of the first target in the body.
+func (x *Edit) first() *place {
+	for _, a := range x.set {
+		if a.target.body != nil {
+			return a.target.at
+		}
+	}
+	for _, t := range x.unset {
+		if t.body != nil {
+			return t.at
+		}
+	}
+	return &place{}
+}
+
+// put returns what writes a value where the target is, or nil if that is inside the body.
+func (t *target) put(v value) (func(*engine.Message), *Error) {
+	switch {
+	case t.header != nil:
+		g, err := toGo(v, t.at)
+		return func(m *engine.Message) { m.Headers.Set(*t.header, g) }, err
+	case t.attribute != nil:
+		return t.attribute.put(v, t.at)
+	case t.rawBody:
+		s, err := octets(v, t.at)
+		return func(m *engine.Message) { m.Body = []byte(s.str) }, err
+	}
+	return nil, nil
+}
+
+// drop returns what removes the target, or nil if that is inside the body.
+func (t *target) drop() func(*engine.Message) {
+	switch {
+	case t.header != nil:
+		return func(m *engine.Message) { m.Headers.Delete(*t.header) }
+	case t.attribute != nil:
+		change, _ := t.attribute.put(null, t.at)
+		return change
+	case t.rawBody:
+		return func(m *engine.Message) { m.Body = nil }
+	}
+	return nil
+}

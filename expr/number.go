@@ -1,0 +1,161 @@
+package expr
+
+import (
+	"math"
+	"math/big"
+	"strconv"
+	"strings"
+)
+
+func floatBits(f float64) uint64 { return math.Float64bits(f) }
+func floatFrom(b uint64) float64 { return math.Float64frombits(b) }
+
+// numberValue makes a number of a literal in JSON's grammar: an int64 if it is whole and fits, else
+// a float64. A literal beyond a float64 becomes an infinity, which only passing on may use.
+func numberValue(literal string) value {
+	if i, ok := parseInt(literal); ok {
+		return value{kind: kindInt, num: uint64(i), str: literal}
+	}
+	f, _ := strconv.ParseFloat(literal, 64) // out of range: an infinity
+	return value{kind: kindFloat, num: floatBits(f), str: literal}
+}
+
+// parseInt reads digits with an optional minus sign that fit an int64.
+func parseInt(s string) (int64, bool) {
+	digits := s
+	if len(s) > 0 && s[0] == '-' {
+		digits = s[1:]
+	}
+	if len(digits) == 0 || len(digits) > 18 {
+		i, err := strconv.ParseInt(s, 10, 64)
+		return i, err == nil && s[0] != '+'
+	}
+	var n int64
+	for i := range len(digits) {
+		d := digits[i] - '0'
+		if d > 9 {
+			return 0, false
+		}
+		n = n*10 + int64(d)
+	}
+	if len(digits) != len(s) {
+		n = -n
+	}
+	return n, true
+}
+
+// wholeFloat returns f as an int64 if it is exactly one.
+func wholeFloat(f float64) (int64, bool) {
+	if f >= -1<<63 && f < 1<<63 && f == math.Trunc(f) {
+		return int64(f), true
+	}
+	return 0, false
+}
+
+// parseNumber reads a string as a number, as HCL converts it: decimal digits, point and exponent.
+func parseNumber(s string) (value, bool) {
+	if i, ok := parseInt(s); ok {
+		return intValue(i), true
+	}
+	if s == "" || strings.Trim(s, "0123456789+-.eE") != "" {
+		return value{}, false
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		return value{}, false
+	}
+	return floatValue(f), true
+}
+
+// bigValue makes a number of one of HCL's; ok is false where a float64 cannot hold it.
+func bigValue(b *big.Float) (v value, ok bool) {
+	if i, accuracy := b.Int64(); accuracy == big.Exact {
+		return intValue(i), true
+	}
+	f, _ := b.Float64()
+	return floatValue(f), !math.IsInf(f, 0)
+}
+
+// appendNumber writes a number in decimal: whole numbers and decimal fractions exactly as their
+// literal says, without trailing zeros; an exponent only from 1e21 on and below 1e-6.
+func appendNumber(dst []byte, v value) []byte {
+	if v.kind == kindInt {
+		return strconv.AppendInt(dst, v.int(), 10)
+	}
+	if v.str == "" || strings.ContainsAny(v.str, "eE") {
+		f := v.float()
+		if math.IsInf(f, 0) && v.str != "" {
+			return append(dst, v.str...)
+		}
+		return appendFloat(dst, f)
+	}
+	return append(dst, trimFraction(v.str)...)
+}
+
+// trimFraction removes the zeros that end a fraction.
+func trimFraction(literal string) string {
+	if strings.IndexByte(literal, '.') < 0 {
+		return literal
+	}
+	literal = strings.TrimSuffix(strings.TrimRight(literal, "0"), ".")
+	if literal == "-0" {
+		return "0"
+	}
+	return literal
+}
+
+// appendFloat writes the shortest decimal that reads back as f.
+func appendFloat(dst []byte, f float64) []byte {
+	if size := math.Abs(f); size != 0 && (size < 1e-6 || size >= 1e21) {
+		return strconv.AppendFloat(dst, f, 'e', -1, 64)
+	}
+	if f == 0 {
+		f = 0 // no minus sign
+	}
+	return strconv.AppendFloat(dst, f, 'f', -1, 64)
+}
+
+// asFloat returns a number as a float64.
+func (v value) asFloat() float64 {
+	if v.kind == kindInt {
+		return float64(v.int())
+	}
+	return v.float()
+}
+
+// compareNumbers orders two numbers exactly, whatever their kinds.
+func compareNumbers(a, b value) int {
+	switch {
+	case a.kind == kindInt && b.kind == kindInt:
+		return cmpOrdered(a.int(), b.int())
+	case a.kind == kindInt:
+		return -compareFloatInt(b.float(), a.int())
+	case b.kind == kindInt:
+		return compareFloatInt(a.float(), b.int())
+	}
+	return cmpOrdered(a.float(), b.float())
+}
+
+func compareFloatInt(f float64, i int64) int {
+	switch {
+	case f >= 1<<63:
+		return 1
+	case f < -1<<63:
+		return -1
+	}
+	whole := math.Trunc(f)
+	if c := cmpOrdered(int64(whole), i); c != 0 {
+		return c
+	}
+	return cmpOrdered(f, whole)
+}
+
+func cmpOrdered[T int64 | float64 | string](a, b T) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}

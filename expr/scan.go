@@ -1,0 +1,365 @@
+package expr
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// maxDepth is how deep lists and objects in a body may be nested.
+const maxDepth = 1000
+
+// pathNode is a step of the body paths that expressions refer to. The root stands for the body.
+type pathNode struct {
+	key      string
+	index    int // the same step into a list, or -1
+	slot     int
+	children []*pathNode
+}
+
+// pathSet is every body path of a scope, as a tree. Each node has a slot.
+type pathSet struct {
+	root  pathNode
+	slots int
+}
+
+// step is one step of a path: into an object by its key, into a list by its index.
+type step struct {
+	key   string
+	index int // -1: no list has it
+}
+
+// add returns the node of a path, which it makes if it is new.
+func (p *pathSet) add(path []step) *pathNode {
+	p.slots = max(p.slots, 1)
+	n := &p.root
+	for _, s := range path {
+		n = p.child(n, s)
+	}
+	return n
+}
+
+func (p *pathSet) child(n *pathNode, s step) *pathNode {
+	for _, c := range n.children {
+		if c.key == s.key && c.index == s.index {
+			return c
+		}
+	}
+	c := &pathNode{key: s.key, index: s.index, slot: p.slots}
+	p.slots++
+	n.children = append(n.children, c)
+	return c
+}
+
+// span is where the value of a path is in a body. Its kind is kindInt for every number.
+type span struct {
+	start, end uint32
+	kind       kind
+}
+
+// syntaxError says where a text is not JSON.
+type syntaxError struct {
+	offset int
+	want   string
+	got    int // the byte that is there, or -1 at the end
+}
+
+func (e *syntaxError) Error() string {
+	switch {
+	case e.got < 0:
+		return fmt.Sprintf("it ends at byte %d, where %s is expected", e.offset, e.want)
+	case e.got < ' ' || e.got >= 0x7f:
+		return fmt.Sprintf("byte %d is 0x%02x, where %s is expected", e.offset, e.got, e.want)
+	}
+	return fmt.Sprintf("byte %d is %q, where %s is expected", e.offset, rune(e.got), e.want)
+}
+
+// scanner checks that a text is JSON (RFC 8259) and notes where the values of paths are. It allocates
+// nothing unless a key has escapes or the text is not JSON. A key that comes twice counts with its
+// last value. Bytes in strings that are not UTF-8 are left alone.
+type scanner struct {
+	src   []byte
+	spans []span
+	err   *syntaxError
+}
+
+// scan checks the whole text.
+func (s *scanner) scan(root *pathNode) *syntaxError {
+	end := s.value(s.space(0), root, 0)
+	if end < 0 {
+		return s.err
+	}
+	if end = s.space(end); end < len(s.src) {
+		s.fail(end, "the end")
+	}
+	return s.err
+}
+
+// checkJSON says where a text is not JSON.
+func checkJSON(text string) error {
+	s := scanner{src: unalias(text)}
+	if err := s.scan(nil); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (s *scanner) fail(i int, want string) int {
+	if s.err == nil {
+		got := -1
+		if i < len(s.src) {
+			got = int(s.src[i])
+		}
+		s.err = &syntaxError{offset: i, want: want, got: got}
+	}
+	return -1
+}
+
+func (s *scanner) space(i int) int {
+	for i < len(s.src) && (s.src[i] == ' ' || s.src[i] == '\n' || s.src[i] == '\t' || s.src[i] == '\r') {
+		i++
+	}
+	return i
+}
+
+// value checks the value that begins at i and returns where it ends, or -1. n is nil where no path
+// leads.
+func (s *scanner) value(i int, n *pathNode, depth int) int {
+	if i >= len(s.src) {
+		return s.fail(i, "a value")
+	}
+	if n != nil && s.spans[n.slot].kind != kindMissing {
+		s.forget(n)
+	}
+	end, k := 0, kindInt
+	switch c := s.src[i]; {
+	case c == '"':
+		end, k = s.text(i+1), kindString
+	case c == '{':
+		end, k = s.object(i+1, n, depth+1), kindObject
+	case c == '[':
+		end, k = s.list(i+1, n, depth+1), kindList
+	case c == '-' || c-'0' <= 9:
+		end = s.number(i)
+	case c == 't':
+		end, k = s.word(i, "true"), kindBool
+	case c == 'f':
+		end, k = s.word(i, "false"), kindBool
+	case c == 'n':
+		end, k = s.word(i, "null"), kindNull
+	default:
+		end = s.fail(i, "a value")
+	}
+	if n != nil && end >= 0 {
+		s.spans[n.slot] = span{uint32(i), uint32(end), k}
+	}
+	return end
+}
+
+// forget drops what was noted below a node.
+func (s *scanner) forget(n *pathNode) {
+	s.spans[n.slot] = span{}
+	for _, c := range n.children {
+		s.forget(c)
+	}
+}
+
+func (s *scanner) word(i int, word string) int {
+	for j := range len(word) {
+		if i+j >= len(s.src) || s.src[i+j] != word[j] {
+			return s.fail(i+j, word)
+		}
+	}
+	return i + len(word)
+}
+
+// object checks what follows an opening brace.
+func (s *scanner) object(i int, n *pathNode, depth int) int {
+	if depth > maxDepth {
+		return s.fail(i-1, "no deeper nesting (1000 levels at most)")
+	}
+	if i = s.space(i); i < len(s.src) && s.src[i] == '}' {
+		return i + 1
+	}
+	for {
+		if i >= len(s.src) || s.src[i] != '"' {
+			return s.fail(i, "a key in quotes")
+		}
+		end := s.text(i + 1)
+		if end < 0 {
+			return -1
+		}
+		child := n.forKey(s.src[i+1 : end-1])
+		if i = s.space(end); i >= len(s.src) || s.src[i] != ':' {
+			return s.fail(i, "a colon")
+		}
+		if i = s.value(s.space(i+1), child, depth); i < 0 {
+			return -1
+		}
+		switch i = s.space(i); {
+		case i < len(s.src) && s.src[i] == ',':
+			i = s.space(i + 1)
+		case i < len(s.src) && s.src[i] == '}':
+			return i + 1
+		default:
+			return s.fail(i, "a comma or a closing brace")
+		}
+	}
+}
+
+// list checks what follows an opening bracket.
+func (s *scanner) list(i int, n *pathNode, depth int) int {
+	if depth > maxDepth {
+		return s.fail(i-1, "no deeper nesting (1000 levels at most)")
+	}
+	if i = s.space(i); i < len(s.src) && s.src[i] == ']' {
+		return i + 1
+	}
+	for index := 0; ; index++ {
+		if i = s.value(i, n.forIndex(index), depth); i < 0 {
+			return -1
+		}
+		switch i = s.space(i); {
+		case i < len(s.src) && s.src[i] == ',':
+			i = s.space(i + 1)
+		case i < len(s.src) && s.src[i] == ']':
+			return i + 1
+		default:
+			return s.fail(i, "a comma or a closing bracket")
+		}
+	}
+}
+
+// forKey returns the child that a key, as it is written, leads to.
+func (n *pathNode) forKey(raw []byte) *pathNode {
+	if n == nil {
+		return nil
+	}
+	for _, c := range n.children {
+		if sameKey(raw, c.key) {
+			return c
+		}
+	}
+	return nil
+}
+
+func (n *pathNode) forIndex(index int) *pathNode {
+	if n == nil {
+		return nil
+	}
+	for _, c := range n.children {
+		if c.index == index {
+			return c
+		}
+	}
+	return nil
+}
+
+// sameKey compares a key as it is written in JSON, without its quotes, with one of ours.
+func sameKey(raw []byte, key string) bool {
+	if string(raw) == key {
+		return !hasEscape(alias(raw))
+	}
+	return len(raw) > len(key) && hasEscape(alias(raw)) && unescape(alias(raw)) == key
+}
+
+// text checks what follows an opening quote and returns what follows the closing one.
+func (s *scanner) text(i int) int {
+	for {
+		i = plainText(s.src, i)
+		if i >= len(s.src) {
+			return s.fail(i, "a closing quote")
+		}
+		switch c := s.src[i]; {
+		case c == '"':
+			return i + 1
+		case c == '\\':
+			if i = s.escape(i + 1); i < 0 {
+				return -1
+			}
+		case c < ' ':
+			return s.fail(i, "a character of a string, not a control character,")
+		default:
+			i++
+		}
+	}
+}
+
+// plainText returns the first position from i on that needs a closer look: a quote, a backslash or
+// a control character, or the end. It looks at eight bytes at a time.
+func plainText(src []byte, i int) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(src); i += 8 {
+		x := binary.LittleEndian.Uint64(src[i:])
+		quote, slash := x^(ones*'"'), x^(ones*'\\')
+		hit := (x - ones*' ') & ^x
+		hit |= (quote - ones) & ^quote
+		hit |= (slash - ones) & ^slash
+		if hit&highs != 0 {
+			break
+		}
+	}
+	for i < len(src) && src[i] != '"' && src[i] != '\\' && src[i] >= ' ' {
+		i++
+	}
+	return i
+}
+
+// escape checks what follows a backslash.
+func (s *scanner) escape(i int) int {
+	if i >= len(s.src) {
+		return s.fail(i, "an escape")
+	}
+	switch s.src[i] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return i + 1
+	case 'u':
+		for end := i + 5; ; {
+			if i++; i == end {
+				return i
+			}
+			if i >= len(s.src) || !isHex(s.src[i]) {
+				return s.fail(i, "a hexadecimal digit")
+			}
+		}
+	}
+	return s.fail(i, "an escape")
+}
+
+func isHex(c byte) bool { return c-'0' <= 9 || c|0x20-'a' <= 5 }
+
+// number checks a number that begins at i.
+func (s *scanner) number(i int) int {
+	if s.src[i] == '-' {
+		i++
+	}
+	if i < len(s.src) && s.src[i] == '0' {
+		i++
+	} else if i = s.digits(i); i < 0 {
+		return -1
+	}
+	if i < len(s.src) && s.src[i] == '.' {
+		if i = s.digits(i + 1); i < 0 {
+			return -1
+		}
+	}
+	if i < len(s.src) && s.src[i]|0x20 == 'e' {
+		i++
+		if i < len(s.src) && (s.src[i] == '+' || s.src[i] == '-') {
+			i++
+		}
+		return s.digits(i)
+	}
+	return i
+}
+
+// digits checks one digit or more.
+func (s *scanner) digits(i int) int {
+	start := i
+	for i < len(s.src) && s.src[i]-'0' <= 9 {
+		i++
+	}
+	if i == start {
+		return s.fail(i, "a digit")
+	}
+	return i
+}
