@@ -2,11 +2,8 @@
 package split
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 
 	"github.com/pipeamqp/pipe/engine"
 	"github.com/pipeamqp/pipe/expr"
@@ -32,57 +29,17 @@ func New(c Config) (*Stage, error) {
 	return &Stage{each: c.Each}, nil
 }
 
-// Process emits a message for each element of the list, in the list's order.
+// Process emits a message for each element of the list, in the list's order. An element that comes
+// from the body leaves byte for byte as it is written there.
 func (s *Stage) Process(_ context.Context, m *engine.Message, emit func(*engine.Message)) error {
-	value, err := s.each.Eval(m)
+	elements, err := s.each.Elements(m)
 	if err != nil {
 		return err
 	}
-	list, ok := value.([]any)
-	if !ok {
-		return failed(fmt.Errorf("each: not a list but %s", kindOf(value)))
-	}
-	for i, element := range list {
-		body, err := encode(element)
-		if err != nil {
-			return failed(fmt.Errorf("each: element %d: %w", i, err))
-		}
+	for _, element := range elements {
 		part := m.Clone()
-		part.Body = body
+		part.Body = element
 		emit(part)
 	}
 	return nil
-}
-
-func failed(err error) error {
-	return engine.Permanent(engine.WithKind(engine.KindExpression, err))
-}
-
-// encode writes JSON as it is usually written: <, > and & as they are, no line end.
-func encode(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
-}
-
-// kindOf names the kind of a value that is not a list.
-func kindOf(v any) string {
-	switch v.(type) {
-	case nil:
-		return "null"
-	case bool:
-		return "a bool"
-	case int64, float64:
-		return "a number"
-	case string, []byte:
-		return "a string"
-	case map[string]any:
-		return "an object"
-	default:
-		return fmt.Sprintf("a %T", v)
-	}
 }

@@ -95,11 +95,11 @@ been confirmed.`,
 }
 
 func unknownCommand(root *cobra.Command, name string) error {
-	hint := ""
-	if near := root.SuggestionsFor(name); len(near) > 0 {
-		hint = fmt.Sprintf("; did you mean %q?", near[0])
+	var names []string
+	for _, c := range root.Commands() {
+		names = append(names, c.Name())
 	}
-	return usageError(root, fmt.Errorf("there is no command %q%s", name, hint))
+	return usageError(root, fmt.Errorf("there is no command %q%s", name, didYouMean(name, names)))
 }
 
 // atLeastOne refuses a command line without arguments.

@@ -91,11 +91,7 @@ func (a *app) explain(cmd *cobra.Command, kind string, markdown bool) error {
 	if found {
 		return nil
 	}
-	hint := ""
-	if near := nearest(kind, a.kinds()); near != "" {
-		hint = fmt.Sprintf("; did you mean %q?", near)
-	}
-	return usageError(cmd, fmt.Errorf("there is no source, stage or sink %q%s", kind, hint))
+	return usageError(cmd, fmt.Errorf("there is no source, stage or sink %q%s", kind, didYouMean(kind, a.kinds())))
 }
 
 func (a *app) writeReference(d config.Doc, markdown bool) error {
@@ -120,13 +116,16 @@ func (a *app) kinds() []string {
 	return kinds
 }
 
-// nearest returns the name that was probably meant, or "".
-func nearest(name string, among []string) string {
+// didYouMean returns the end of a sentence that names what was probably meant, or "".
+func didYouMean(name string, among []string) string {
 	best, distance := "", 3
 	for _, candidate := range among {
 		if d := levenshtein.Distance(name, candidate, nil); d < distance {
 			best, distance = candidate, d
 		}
 	}
-	return best
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %q?", best)
 }
