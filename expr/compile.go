@@ -94,7 +94,6 @@ func (c *compiler) failed(r hcl.Range) node {
 func constant(v value, at *place) node {
 	return node{
 		eval:     func(*env) (value, *Error) { return v, nil },
-		opt:      func(*env) (value, *Error) { return v, nil },
 		constant: &v, locals: noLocal, at: at,
 	}
 }
@@ -118,7 +117,9 @@ func (c *compiler) compile(e hclsyntax.Expression) node {
 	env := &env{}
 	v, err := n.eval(env)
 	if err == nil {
-		return constant(v, n.at)
+		known := constant(v, n.at)
+		known.opt = n.opt
+		return known
 	}
 	if c.lazy == 0 {
 		c.diags = append(c.diags, err.diagnose())

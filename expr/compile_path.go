@@ -54,14 +54,21 @@ func (c *compiler) startTime(t hcl.Traversal, r hcl.Range) node {
 		return c.failed(r)
 	}
 	v, diags := t.TraverseAbs(c.scope.start)
+	at := &place{rng: r, path: traversalText(t)}
 	if !diags.HasErrors() {
-		return c.known(v, &place{rng: r, path: traversalText(t)})
+		return asPath(c.known(v, at))
 	}
 	if c.probing {
-		return constant(missing, &place{rng: r, path: traversalText(t)})
+		return asPath(constant(missing, at))
 	}
 	c.diags = append(c.diags, c.suggestAttribute(t, diags)...)
 	return c.failed(r)
+}
+
+// asPath lets has and get look at a constant.
+func asPath(n node) node {
+	n.opt = n.eval
+	return n
 }
 
 // suggestAttribute replaces what HCL says of an attribute that an object does not have.
@@ -122,7 +129,7 @@ func (c *compiler) steps(n node, t hcl.Traversal, r hcl.Range) node {
 	for _, part := range t {
 		s, text, ok := traverserStep(part)
 		if !ok {
-			c.report(part.SourceRange(), "Unsupported reference", "Only attributes and indexes can be used here.")
+			c.report(part.SourceRange(), "Invalid index", "An index is a string or a whole number.")
 			return c.failed(r)
 		}
 		n = c.step(n, s, text, part.SourceRange(), hcl.RangeBetween(n.at.rng, part.SourceRange()))
@@ -239,12 +246,17 @@ func (v *view) explain(path []step, at *place) *Error {
 // text is how a step is written.
 func (s step) text() string {
 	switch {
-	case s.index >= 0:
+	case s.isNumber():
 		return "[" + s.key + "]"
 	case hclsyntax.ValidIdentifier(s.key):
 		return "." + s.key
 	}
 	return `["` + s.key + `"]`
+}
+
+func (s step) isNumber() bool {
+	_, ok := parseNumber(s.key)
+	return ok
 }
 
 // absent says why a step from a value leads nowhere. at is the place of that value.
@@ -256,9 +268,9 @@ func absent(from value, s step, at *place) *Error {
 	switch {
 	case from.kind == kindObject:
 		return below.fail("there is no such field", from)
-	case from.kind == kindList && s.index >= 0:
+	case from.kind == kindList && s.isNumber():
 		return below.fail("the list has no such element", from)
-	case s.index >= 0:
+	case s.isNumber():
 		return at.fail("not a list or an object but %t", from)
 	}
 	return at.fail("not an object but %t", from)

@@ -39,7 +39,7 @@ func newEdit(scope *Scope, set []assignment, unset []target) *Edit {
 		switch {
 		case a.target.rawBody:
 			e.raw = i
-		case a.target.body != nil:
+		case a.target.body != nil && !removed(a.target, unset):
 			n := e.tree().at(a.target)
 			n.set = i
 			e.body.markSets(a.target.body)
@@ -55,6 +55,13 @@ func newEdit(scope *Scope, set []assignment, unset []target) *Edit {
 		}
 	}
 	return e
+}
+
+// removed reports whether what is assigned is, or is part of, what is removed.
+func removed(t target, unset []target) bool {
+	return slices.ContainsFunc(unset, func(u target) bool {
+		return u.body != nil && len(u.body) <= len(t.body) && samePrefix(u.body, t.body)
+	})
 }
 
 // editNode is a step of the body paths that an edit changes.

@@ -54,7 +54,11 @@ func (e *Error) classify() error {
 
 // diagnose makes a diagnostic of an error that is known when the expression is compiled.
 func (e *Error) diagnose() *hcl.Diagnostic {
-	return problem(e.Range, "Invalid value in expression", sentence(e.detail()))
+	detail := e.detail() + "."
+	if e.Path == "" {
+		detail = sentence(detail)
+	}
+	return problem(e.Range, "Invalid value in expression", detail)
 }
 
 func problem(r hcl.Range, summary, detail string) *hcl.Diagnostic {

@@ -18,6 +18,8 @@ type tableFunction struct {
 	changes bool
 	doc     string
 	call    func(e *env, args []value, at *site) (value, *Error)
+	// bind, where there is one, makes the call for a first argument that is constant.
+	bind func(first value, at *place) (func(e *env, args []value, at *site) (value, *Error), *Error)
 	// text, where there is one, appends the result to text that is being made.
 	text func(dst []byte, args []value) []byte
 }
@@ -238,6 +240,9 @@ func (c *compiler) tableCall(f *tableFunction, n node, args []node, expand bool)
 			}
 		}
 	}
+	if f.bind != nil && args[0].constant != nil && !expand {
+		f = c.bound(f, *args[0].constant, at)
+	}
 	invoke := f.invoke(args, at)
 	if expand {
 		invoke = f.invokeExpanded(args, at)
@@ -252,6 +257,22 @@ func (c *compiler) tableCall(f *tableFunction, n node, args []node, expand bool)
 		n.text = f.appendTo(args, at)
 	}
 	return n
+}
+
+// bound is a function whose first argument is constant.
+func (c *compiler) bound(f *tableFunction, first value, at *site) *tableFunction {
+	first, err := f.params[0].convert(first, at.arg(0))
+	if err != nil {
+		return f // reported with the other arguments
+	}
+	call, err := f.bind(first, at.arg(0))
+	if err != nil {
+		c.mistake(err)
+		return f
+	}
+	b := *f
+	b.call = call
+	return &b
 }
 
 // evaluate pushes the converted arguments; they are e.args from base on.

@@ -78,6 +78,7 @@ var stringFunctions = []tableFunction{
 		name: "matches", params: []param{{"pattern", stringParam}, {"s", stringParam}}, least: 2,
 		doc:  "Whether the regular expression (RE2) matches anywhere in the string.",
 		call: matches,
+		bind: bindMatches,
 	},
 }
 
@@ -204,6 +205,17 @@ func matches(_ *env, args []value, at *site) (value, *Error) {
 		return value{}, err
 	}
 	return boolValue(pattern.MatchString(args[1].str)), nil
+}
+
+// bindMatches compiles the regular expression once.
+func bindMatches(first value, at *place) (func(*env, []value, *site) (value, *Error), *Error) {
+	pattern, err := compilePattern(first.str, at)
+	if err != nil {
+		return nil, err
+	}
+	return func(_ *env, args []value, _ *site) (value, *Error) {
+		return boolValue(pattern.MatchString(args[1].str)), nil
+	}, nil
 }
 
 func compilePattern(s string, at *place) (*regexp.Regexp, *Error) {

@@ -102,7 +102,7 @@ func (w *rewriter) fresh(n *editNode) *Error {
 // missing writes the members of an object that are assigned and have not been seen.
 func (w *rewriter) missing(n *editNode, seen []bool, comma bool) *Error {
 	for i, child := range n.children {
-		if !child.sets || child.remove || seen != nil && seen[i] {
+		if !child.sets || seen != nil && seen[i] {
 			continue
 		}
 		if child.index >= 0 {
@@ -201,7 +201,7 @@ func (w *rewriter) object(i int, n *editNode) (int, *Error) {
 // add writes the members that an object is given and does not have.
 func (w *rewriter) add(n *editNode, seen []bool, m *members) *Error {
 	for i, child := range n.children {
-		if child.sets && !child.remove && !seen[i] {
+		if child.sets && !seen[i] {
 			w.flush(m.end)
 			return w.missing(n, seen, m.kept)
 		}
@@ -225,7 +225,7 @@ func (w *rewriter) list(i int, n *editNode) (int, *Error) {
 	w.finish(&m)
 	for _, child := range n.children {
 		switch {
-		case !child.sets || child.remove:
+		case !child.sets:
 		case child.index < 0:
 			return 0, n.place.fail("not an object but a list", missing)
 		case child.index >= length:

@@ -1,0 +1,26 @@
+package expr
+
+import (
+	"testing"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type fataler interface {
+	Helper()
+	Fatal(...any)
+}
+
+// syntax parses an expression.
+func syntax(t fataler, source string) hclsyntax.Expression {
+	t.Helper()
+	e, diags := hclsyntax.ParseExpression([]byte(source), "test.hcl", hcl.InitialPos)
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	return e
+}
