@@ -73,5 +73,6 @@ func (c *Config) Files() map[string]*hcl.File { return c.files }
 // mistake; secrets do not show in them. The configuration is never nil, but is fit for use only if the
 // diagnostics have no errors.
 func Load(paths []string, o Options) (*Config, hcl.Diagnostics) {
-	return &Config{}, nil
+	l := newLoader(o)
+	return l.load(l.read(paths))
 }

@@ -1,0 +1,328 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/pipeamqp/pipe/engine"
+	"github.com/pipeamqp/pipe/expr"
+)
+
+// pipelineBlock is a way of messages, from a source through stages to sinks.
+type pipelineBlock struct {
+	Name        string             `hcl:"name,label"`
+	Sources     []*hclsyntax.Block `hcl:"source,block"`
+	Stages      []*hclsyntax.Block `hcl:"stage,block"`
+	Sinks       []*hclsyntax.Block `hcl:"sink,block"`
+	Retry       *retryBlock        `hcl:"retry,block"`
+	Order       string             `hcl:"order,optional" default:"strict" enum:"strict,none" doc:"Whether messages keep their order."`
+	OrderBy     expr.String        `hcl:"order_by,optional" doc:"Messages keep their order among those for which this is the same."`
+	Concurrency int                `hcl:"concurrency,optional" min:"1" doc:"How many messages may be in the stages at once. Default: as they arrive, without a hop."`
+	Unmatched   string             `hcl:"unmatched,optional" default:"fail" enum:"fail,drop" doc:"What happens to a message that no sink took."`
+}
+
+// retryBlock is the syntax of what is to come.
+type retryBlock struct {
+	Attempts int           `hcl:"attempts,optional" default:"4" min:"1" max:"1000"`
+	Min      time.Duration `hcl:"min,optional" default:"1s" min:"1ms"`
+	Max      time.Duration `hcl:"max,optional" default:"5m" min:"1ms"`
+	Factor   float64       `hcl:"factor,optional" default:"2" min:"1"`
+	Jitter   float64       `hcl:"jitter,optional" default:"0.2" min:"0" max:"1"`
+	When     expr.Bool     `hcl:"when,optional"`
+	Then     engine.Target `hcl:"then,optional"`
+}
+
+// common are the arguments of every stage and sink.
+type common struct {
+	When        expr.Bool      `hcl:"when,optional" doc:"Apply only to messages for which this holds. Others go on as if this were not here."`
+	OnError     engine.OnError `hcl:"on_error,optional" doc:"What happens to a message that fails here: \"fail\" (the default), \"continue\", \"drop\", or a sink that takes it, as sink.parked."`
+	Timeout     time.Duration  `hcl:"timeout,optional" min:"1ms" doc:"How long this may take for one message. Default: no limit."`
+	Concurrency int            `hcl:"concurrency,optional" min:"1" doc:"How many messages this may work on at once. Default: no limit."`
+}
+
+func (c *common) options() engine.Options {
+	o := engine.Options{OnError: c.OnError, Timeout: c.Timeout, Concurrency: c.Concurrency}
+	if c.When.IsSet() {
+		o.When = c.When.Eval
+	}
+	return o
+}
+
+// grouped are the arguments of a stage that works on groups.
+type grouped struct {
+	Group groupBlock `hcl:"group,block" doc:"When a group of messages is complete: at the first limit that it reaches."`
+}
+
+type groupBlock struct {
+	Age   time.Duration `hcl:"age" min:"1ms" doc:"How old a group may become, so that no message waits for ever."`
+	Size  int           `hcl:"size,optional" min:"1" doc:"How many messages it may have."`
+	Bytes int           `hcl:"bytes,optional" unit:"bytes" min:"1" doc:"How many bytes of bodies it may have."`
+	Key   expr.String   `hcl:"key,optional" doc:"Messages are grouped with those for which this is the same."`
+}
+
+func (g *groupBlock) group() engine.Group {
+	out := engine.Group{Size: g.Size, Bytes: g.Bytes, Age: g.Age}
+	if g.Key.IsSet() {
+		out.Key = g.Key.Eval
+	}
+	return out
+}
+
+// pipeline is a pipeline in the making.
+type pipeline struct {
+	name      string
+	block     *hclsyntax.Block
+	hasSource bool
+	sinks     map[string]*hclsyntax.Block
+	named     map[string]bool // the sinks that other blocks name
+	sends     []ref           // to branches
+
+	connections map[string]bool
+	reaches     []*entity
+	made        engine.Pipeline
+}
+
+// setPipelines makes the pipelines: first the names that others can refer to, and then each.
+func (l *loader) setPipelines() {
+	for _, b := range l.blocks.Pipelines {
+		l.notePipeline(b)
+	}
+	for _, p := range l.pipelines {
+		l.setPipeline(p)
+	}
+}
+
+func (l *loader) notePipeline(b *hclsyntax.Block) {
+	p := &pipeline{
+		block: b, sinks: map[string]*hclsyntax.Block{}, named: map[string]bool{},
+		connections: map[string]bool{},
+	}
+	if len(b.Labels) > 0 {
+		p.name = b.Labels[0]
+	}
+	for _, inner := range b.Body.Blocks {
+		p.hasSource = p.hasSource || inner.Type == "source"
+		if inner.Type == "sink" && len(inner.Labels) == 2 && p.sinks[inner.Labels[1]] == nil {
+			p.sinks[inner.Labels[1]] = inner
+		}
+	}
+	for _, other := range l.pipelines {
+		if other.name == p.name && p.name != "" {
+			l.duplicate(b.DefRange(), fmt.Sprintf("pipeline %q", p.name), other.block.DefRange())
+		}
+	}
+	l.pipelines = append(l.pipelines, p)
+}
+
+func (l *loader) setPipeline(p *pipeline) {
+	file := p.block.DefRange().Filename
+	d := &decoder{loader: l, pipeline: p, scope: expr.NewScope(l.context(file, false))}
+	var decl pipelineBlock
+	d.decode(blockOf(p.block), &decl)
+	p.made = engine.Pipeline{Name: p.name, Concurrency: decl.Concurrency, DropUnmatched: decl.Unmatched == "drop"}
+	d.setOrder(&decl)
+	d.checkRetry(&decl)
+	d.setSource(decl.Sources)
+	for _, b := range decl.Stages {
+		d.addStage(b)
+	}
+	for _, b := range decl.Sinks {
+		d.addSink(b)
+	}
+	for i := range p.made.Sinks {
+		s := &p.made.Sinks[i]
+		s.Named = p.named[s.Name]
+	}
+	l.checkPipeline(p)
+}
+
+func (d *decoder) setOrder(decl *pipelineBlock) {
+	p := &d.pipeline.made
+	switch {
+	case decl.OrderBy.IsSet() && d.pipeline.block.Body.Attributes["order"] != nil:
+		d.error(d.pipeline.block.Body.Attributes["order"].NameRange, "Two ways to give an order", "Give either order or order_by.")
+	case decl.OrderBy.IsSet():
+		p.Order, p.OrderKey = engine.OrderByKey, decl.OrderBy.Eval
+	case decl.Order == "none":
+		p.Order = engine.OrderNone
+	}
+}
+
+// checkRetry refuses what is reserved, once its own mistakes have been told.
+func (d *decoder) checkRetry(decl *pipelineBlock) {
+	if decl.Retry == nil {
+		return
+	}
+	for _, b := range d.pipeline.block.Body.Blocks {
+		if b.Type != "retry" {
+			continue
+		}
+		if decl.Retry.Then.Branch {
+			d.error(b.Body.Attributes["then"].Expr.Range(), "Wrong kind of reference", "sink.NAME is needed here, not a pipeline.")
+		}
+		d.error(b.DefRange(), "Retry is not available yet",
+			"This version of pipe cannot retry by way of the broker. Without this block, a message whose destination is away is held and tried again, with a growing pause; one that can never succeed goes to the queue's dead-letter exchange, or to a sink that on_error names.")
+	}
+}
+
+func (d *decoder) setSource(blocks []*hclsyntax.Block) {
+	for i, b := range blocks {
+		if i > 0 {
+			d.error(b.DefRange(), "Second source", "A pipeline has one source. The first is at %s.", position(blocks[0].DefRange()))
+			return
+		}
+		made, _, ok := d.component(b, 1, []engine.Role{engine.RoleSource})
+		if ok {
+			d.pipeline.made.Source = made.(engine.Source)
+			d.checkHeld(b, d.pipeline.made.Source)
+		}
+	}
+}
+
+// checkHeld warns where a failure that cannot pass has nowhere to go.
+func (d *decoder) checkHeld(b *hclsyntax.Block, s engine.Source) {
+	if l, ok := s.(engine.DeadLetterer); ok && !l.DeadLetters() {
+		d.warn(b.DefRange(), "No dead-letter exchange",
+			"As far as these files tell, the queue has no dead-letter exchange. A message that can never succeed is held, unacknowledged, and tried again with a growing pause. Declare the queue with dead_letter, or name a sink with on_error wherever messages can fail.")
+	}
+}
+
+func (d *decoder) addStage(b *hclsyntax.Block) {
+	generic, group := &common{}, &grouped{}
+	made, name, ok := d.component(b, 2, []engine.Role{engine.RoleStage, engine.RoleAggregator}, generic, group)
+	if !ok {
+		return
+	}
+	node := engine.StageNode{Kind: b.Labels[0], Name: name, Options: generic.options()}
+	switch c := made.(type) {
+	case engine.Stage:
+		node.Stage = c
+	case engine.Aggregator:
+		node.Aggregator, node.Group = c, group.Group.group()
+	}
+	for _, other := range d.pipeline.made.Stages {
+		if other.Name == name {
+			d.error(b.LabelRanges[1], "Duplicate name", "There is another stage %q in this pipeline.", name)
+		}
+	}
+	d.pipeline.made.Stages = append(d.pipeline.made.Stages, node)
+}
+
+func (d *decoder) addSink(b *hclsyntax.Block) {
+	generic := &common{}
+	made, name, ok := d.component(b, 2, []engine.Role{engine.RoleSink}, generic)
+	if len(b.Labels) == 2 && d.pipeline.sinks[b.Labels[1]] != b {
+		d.duplicate(b.DefRange(), fmt.Sprintf("sink %q", b.Labels[1]), d.pipeline.sinks[b.Labels[1]].DefRange())
+	}
+	if !ok {
+		return
+	}
+	d.pipeline.made.Sinks = append(d.pipeline.made.Sinks, engine.SinkNode{
+		Kind: b.Labels[0], Name: name, Sink: made.(engine.Sink), Options: generic.options(),
+	})
+}
+
+// component makes a component of a block that is labelled with its kind and, if it has a second label, with
+// its name.
+func (d *decoder) component(b *hclsyntax.Block, labels int, roles []engine.Role, generic ...any) (made any, name string, ok bool) {
+	if !d.componentLabels(b, labels) {
+		return nil, "", false
+	}
+	if labels > 1 {
+		name = b.Labels[1]
+	}
+	c := d.kind(b, roles)
+	if c == nil {
+		return nil, name, false
+	}
+	if c.Role != engine.RoleAggregator {
+		generic = slices.DeleteFunc(generic, func(g any) bool { _, is := g.(*grouped); return is })
+	}
+	part := &decoder{loader: d.loader, pipeline: d.pipeline, scope: d.scope}
+	part.env = engine.Env{Pipeline: d.pipeline.name, Kind: c.Kind, Name: name, Log: d.logger(b, c.Kind, name)}
+	made, ok = part.make(c, b, generic)
+	return made, name, ok
+}
+
+func (d *decoder) componentLabels(b *hclsyntax.Block, n int) bool {
+	form := `"KIND"`
+	if n == 2 {
+		form = `"KIND" "NAME"`
+	}
+	switch {
+	case len(b.Labels) < n:
+		d.error(b.DefRange(), "Wrong number of names", `A %s is written as %s %s { … }, as in %s.`, b.Type, b.Type, form, exampleOf[b.Type])
+		return false
+	case len(b.Labels) > n:
+		d.error(b.LabelRanges[n], "Wrong number of names", `A %s is written as %s %s { … }.`, b.Type, b.Type, form)
+		return false
+	case slices.Contains(b.Labels, ""):
+		d.error(b.DefRange(), "Empty name", "Kind and name of a %s must not be empty.", b.Type)
+		return false
+	}
+	return true
+}
+
+var exampleOf = map[string]string{
+	"source": `source "amqp" { … }`, "stage": `stage "filter" "paid" { … }`, "sink": `sink "amqp" "out" { … }`,
+}
+
+func (d *decoder) logger(b *hclsyntax.Block, kind, name string) *slog.Logger {
+	label := kind
+	if name != "" {
+		label += "." + name
+	}
+	return d.Logger.With("pipeline", d.pipeline.name, b.Type, label)
+}
+
+// kind finds the registered kind that a block names.
+func (d *decoder) kind(b *hclsyntax.Block, roles []engine.Role) *engine.Component {
+	var kinds []string
+	for _, role := range roles {
+		if c, ok := d.Registry.Lookup(role, b.Labels[0]); ok {
+			return c
+		}
+		kinds = append(kinds, d.Registry.Kinds(role)...)
+	}
+	d.error(b.LabelRanges[0], "Unknown kind of "+b.Type, "There is no %s %q.%s", b.Type, b.Labels[0], suggest(b.Labels[0], kinds, quoted))
+	return nil
+}
+
+// make decodes a component's arguments and calls its constructor.
+func (d *decoder) make(c *engine.Component, b *hclsyntax.Block, generic []any) (any, bool) {
+	in := blockOf(b)
+	in.labels, in.labelRanges = nil, nil
+	arguments := reflect.New(c.Config)
+	if !d.decode(in, append(generic, arguments.Interface())...) {
+		return nil, false
+	}
+	made, err := c.New(arguments.Elem().Interface())
+	if err == nil {
+		return made, true
+	}
+	all := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		all = joined.Unwrap()
+	}
+	for _, err := range all {
+		d.error(argumentRange(b, err), "Invalid "+in.what, "%s", sentence(err.Error()))
+	}
+	return nil, false
+}
+
+// argumentRange returns the place of what a constructor complains about: the argument whose name begins the
+// error's text, or else the block.
+func argumentRange(b *hclsyntax.Block, err error) hcl.Range {
+	word, _, _ := strings.Cut(err.Error(), " ")
+	if a := b.Body.Attributes[strings.TrimSuffix(word, ":")]; a != nil {
+		return a.SrcRange
+	}
+	return b.DefRange()
+}
