@@ -63,13 +63,6 @@ func (l *link) wait(ctx context.Context) (*generation, error) {
 	}
 }
 
-// current returns the ready generation, or nil.
-func (l *link) current() *generation {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.gen
-}
-
 func (l *link) set(g *generation, state State, err error) {
 	l.mu.Lock()
 	l.gen, l.state, l.err = g, state, err

@@ -48,7 +48,7 @@ func within(t testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
-// open opens a pool that reconnects fast; it is closed when the test ends.
+// opened opens a pool that reconnects fast; it is closed when the test ends.
 func opened(t testing.TB, o Options) *Pool {
 	t.Helper()
 	p, err := Open(o)

@@ -17,12 +17,16 @@ func (n *Node) Coordinates() string {
 	return string(b)
 }
 
-// Attach returns a node that another process has started and will stop. Stopping, killing and pausing it from here does
-// nothing.
+// Attach returns a node that another process of the same user has started and will stop. Stopping it from here does nothing;
+// killing, pausing or restarting it is an error.
 func Attach(text string) (*Node, error) {
 	var c coordinates
 	if err := json.Unmarshal([]byte(text), &c); err != nil {
 		return nil, fmt.Errorf("attach to a RabbitMQ node: %w", err)
 	}
-	return &Node{dir: c.Dir, port: c.Port, dist: c.Dist, epmd: c.Epmd}, nil
+	script, err := Find()
+	if err != nil {
+		return nil, err
+	}
+	return &Node{script: script, dir: c.Dir, port: c.Port, dist: c.Dist, epmd: c.Epmd, attached: true}, nil
 }

@@ -19,17 +19,18 @@ var folders = []string{
 	"/usr/sbin",
 }
 
-// Find returns the rabbitmq-server script, or [ErrNotInstalled].
-func Find() (string, error) { return findScript("rabbitmq-server") }
+// Find returns the path of the rabbitmq-server script, or [ErrNotInstalled].
+func Find() (string, error) { return find(folders) }
 
-func findScript(name string) (string, error) {
+func find(folders []string) (string, error) {
+	const script = "rabbitmq-server"
 	for _, folder := range folders {
-		path := filepath.Join(folder, name)
+		path := filepath.Join(folder, script)
 		if info, err := os.Stat(path); err == nil && info.Mode()&0o111 != 0 {
 			return path, nil
 		}
 	}
-	if path, err := exec.LookPath(name); err == nil {
+	if path, err := exec.LookPath(script); err == nil {
 		return path, nil
 	}
 	return "", ErrNotInstalled

@@ -1,87 +1,108 @@
-// Package rabbitmq starts private RabbitMQ nodes on loopback, with folders, ports and cookies of their own: for
+// Package rabbitmq starts private RabbitMQ nodes on loopback, with folders, ports and a cookie of their own: for
 // trying pipe out, and for tests. A node ends with the process that started it, whatever ends that.
 package rabbitmq
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/url"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
-	"syscall"
-	"time"
-
-	amqp "github.com/rabbitmq/amqp091-go"
+	"sync/atomic"
 )
 
 // Options say how to start a node. The zero value is usable.
 type Options struct {
-	// Dir is where the node's folders go; default: a new temporary folder, which Stop removes.
+	// Dir is where the node's folders go; it must be of the caller's alone. A folder that a node left is taken up with
+	// its data. Default: a new temporary folder, which Stop removes.
 	Dir string
-	// Port is where the node takes AMQP connections; 0 picks a free one.
+	// Port is where the node takes AMQP connections on 127.0.0.1; 0 picks a free one.
 	Port int
-	// Plugins are enabled besides none.
+	// Plugins are the plugins to enable; default: none. One that listens does so where RabbitMQ has it listen.
 	Plugins []string
-	// Log takes the node's console output; default: only the file console.log in its folder has it.
+	// Log takes the node's console output too, which always goes to console.log in its folder. Nothing is written to it
+	// while the broker does not run.
 	Log io.Writer
 }
 
-// Node is a RabbitMQ node. Its methods may be called from many goroutines, one at a time taking effect.
+// Node is a RabbitMQ node. Its methods may be called from many goroutines; those that start and stop the broker take
+// turns.
 type Node struct {
-	options Options
-	script  string
-	dir     string
-	ownDir  bool
-	port    int
-	dist    int // the port of Erlang's distribution
-	epmd    int // the port of its name server
+	options  Options
+	script   string // rabbitmq-server
+	dir      string
+	port     int
+	dist     int    // the port of Erlang's distribution
+	epmd     int    // the port of its name server
+	identity string // what the broker calls its cluster, to tell it from another that has taken the port
+	attached bool   // another process started it
 
-	mu      sync.Mutex
-	broker  *child
-	daemon  *child // epmd
+	turn    sync.Mutex // held by what starts and stops processes
 	stopped bool
+	daemon  *child // epmd
+	guard   *guard
+	broker  atomic.Pointer[child] // the last that was started; nil before
 }
 
-// Start starts a node and waits until it takes connections. The caller stops it.
+// Start starts a node and waits until it takes connections, for two minutes at most. The caller stops it. It fails with
+// [ErrNotInstalled] where there is no RabbitMQ, and leaves nothing behind when it fails.
 func Start(ctx context.Context, o Options) (*Node, error) {
 	script, err := Find()
 	if err != nil {
 		return nil, err
 	}
 	var failures []error
-	for range 3 { // a free port may be taken before the node has it
+	for range 3 {
 		n := &Node{options: o, script: script, port: o.Port}
-		if err := n.prepare(); err != nil {
-			return nil, fmt.Errorf("start RabbitMQ: %w", err)
-		}
-		err := n.start(ctx)
+		err := n.boot(ctx)
 		if err == nil {
 			return n, nil
 		}
-		failures = append(failures, err)
-		_ = n.Stop(context.WithoutCancel(ctx))
-		if o.Port != 0 || ctx.Err() != nil {
+		failures = append(failures, err, n.Stop(context.WithoutCancel(ctx)))
+		if ctx.Err() != nil || !n.lostPort() {
 			break
 		}
 	}
 	return nil, fmt.Errorf("start RabbitMQ: %w", errors.Join(failures...))
 }
 
-// URL is where the node takes connections.
+// boot starts what a node consists of.
+func (n *Node) boot(ctx context.Context) error {
+	if err := n.prepare(); err != nil {
+		return err
+	}
+	n.turn.Lock()
+	defer n.turn.Unlock()
+	if err := n.startGuard(); err != nil {
+		return err
+	}
+	if err := n.startEpmd(); err != nil {
+		return err
+	}
+	return n.resume(ctx)
+}
+
+// lostPort reports whether another process took a port between our choice of it and our use: another try may succeed.
+func (n *Node) lostPort() bool {
+	for _, port := range []int{n.port, n.dist, n.epmd} {
+		if port != 0 && port != n.options.Port && checkPort(port) != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// URL is where the node takes connections: the virtual host "/", as guest.
 func (n *Node) URL() string { return n.VHostURL("/") }
 
-// VHostURL is the URL of a virtual host of the node.
-func (n *Node) VHostURL(vhost string) string {
-	return fmt.Sprintf("amqp://guest:guest@127.0.0.1:%d/%s", n.port, url.PathEscape(vhost))
+// VHostURL is the URL of a virtual host of the node, for guest.
+func (n *Node) VHostURL(vhost string) string { return n.UserURL("guest", "guest", vhost) }
+
+// UserURL is the URL of a virtual host of the node, for a user.
+func (n *Node) UserURL(user, password, vhost string) string {
+	return fmt.Sprintf("amqp://%s@127.0.0.1:%d/%s", url.UserPassword(user, password), n.port, url.PathEscape(vhost))
 }
 
 // Port is the node's AMQP port.
@@ -90,250 +111,20 @@ func (n *Node) Port() int { return n.port }
 // Dir is the folder that everything of the node is in.
 func (n *Node) Dir() string { return n.dir }
 
-// PID is the process of the broker, 0 while it does not run.
+// PID is the process of the broker, 0 while it does not run or if another process started it.
 func (n *Node) PID() int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.broker == nil {
-		return 0
+	if broker := n.broker.Load(); broker != nil && broker.running() {
+		return broker.pid()
 	}
-	return n.broker.pid()
+	return 0
 }
 
-// name is the node's name in Erlang's distribution.
-func (n *Node) name() string { return fmt.Sprintf("pipe%d@localhost", n.port) }
+// ownsDir reports whether the folder is ours to remove.
+func (n *Node) ownsDir() bool { return n.options.Dir == "" && !n.attached && n.dir != "" }
 
-func (n *Node) prepare() error {
-	n.dir = n.options.Dir
-	if n.dir == "" {
-		dir, err := os.MkdirTemp("", "pipe-rabbitmq-")
-		if err != nil {
-			return err
-		}
-		n.dir, n.ownDir = dir, true
-	}
-	for _, sub := range []string{"mnesia", "log", "home", "gen"} {
-		if err := os.MkdirAll(filepath.Join(n.dir, sub), 0o700); err != nil {
-			return err
-		}
-	}
-	ports, err := freePorts(3)
-	if err != nil {
-		return err
-	}
-	if n.port == 0 {
-		n.port = ports[0]
-	}
-	n.dist, n.epmd = ports[1], ports[2]
-	return n.writeFiles()
-}
-
-func (n *Node) writeFiles() error {
-	cookie := make([]byte, 16)
-	_, _ = rand.Read(cookie)
-	conf := fmt.Sprintf("listeners.tcp.1 = 127.0.0.1:%d\ndisk_free_limit.absolute = 50MB\nlog.console = true\nlog.file = false\n", n.port)
-	for _, f := range []struct {
-		name, content string
-		mode          os.FileMode
-	}{
-		{"home/.erlang.cookie", hex.EncodeToString(cookie), 0o400},
-		{"rabbitmq.conf", conf, 0o600},
-		{"enabled_plugins", "[" + strings.Join(n.options.Plugins, ",") + "].\n", 0o600},
-	} {
-		path := filepath.Join(n.dir, f.name)
-		if _, err := os.Stat(path); err == nil && f.mode == 0o400 {
-			continue // a cookie that is there stays
-		}
-		if err := os.WriteFile(path, []byte(f.content), f.mode); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// freePorts asks the kernel for ports that nobody listens on.
-func freePorts(n int) ([]int, error) {
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
-}
-
-// environment is what keeps the node apart from every other on the machine.
-func (n *Node) environment() []string {
-	in := func(parts ...string) string { return filepath.Join(append([]string{n.dir}, parts...)...) }
-	port := strconv.Itoa
-	return append(os.Environ(),
-		"HOME="+in("home"),
-		"ERL_EPMD_PORT="+port(n.epmd), "ERL_EPMD_ADDRESS=127.0.0.1",
-		"RABBITMQ_NODENAME="+n.name(),
-		"RABBITMQ_NODE_IP_ADDRESS=127.0.0.1", "RABBITMQ_NODE_PORT="+port(n.port), "RABBITMQ_DIST_PORT="+port(n.dist),
-		"RABBITMQ_MNESIA_BASE="+in("mnesia"), "RABBITMQ_LOG_BASE="+in("log"),
-		"RABBITMQ_SCHEMA_DIR="+in("gen"), "RABBITMQ_GENERATED_CONFIG_DIR="+in("gen"),
-		"RABBITMQ_LOGS=-", "RABBITMQ_CONF_ENV_FILE=/dev/null",
-		"RABBITMQ_CONFIG_FILE="+in("rabbitmq.conf"), "RABBITMQ_ADVANCED_CONFIG_FILE="+in("none.config"),
-		"RABBITMQ_ENABLED_PLUGINS_FILE="+in("enabled_plugins"), "RABBITMQ_PID_FILE="+in("pid"),
-		// The schedulers do not spin while they wait: idle time is not billed to whoever measures beside.
-		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=+sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}",
-		"RUNNING_UNDER_SYSTEMD=true", // the script then becomes the VM, so that its process is the broker's
-	)
-}
-
-func (n *Node) start(ctx context.Context) error {
-	epmd, err := exec.LookPath("epmd")
-	if err != nil {
-		return fmt.Errorf("find Erlang's epmd: %w", err)
-	}
-	n.mu.Lock()
-	n.daemon, err = startChild(nil, n.dir, n.environment(), "", epmd, "-port", strconv.Itoa(n.epmd), "-address", "127.0.0.1")
-	n.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	return n.Resume(ctx)
-}
-
-// Resume starts the broker again, on the port and with the data that it had, and waits until it takes connections.
-func (n *Node) Resume(ctx context.Context) error {
-	console, err := os.OpenFile(filepath.Join(n.dir, "console.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer console.Close()
-	n.mu.Lock()
-	if n.broker != nil && n.broker.running() {
-		n.mu.Unlock()
+func (n *Node) removeDir() error {
+	if !n.ownsDir() {
 		return nil
 	}
-	remove := ""
-	if n.ownDir {
-		remove = n.dir
-	}
-	broker, err := startChild(console, n.dir, n.environment(), remove, n.script)
-	if err == nil {
-		n.broker = broker
-	}
-	n.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	return n.waitReady(ctx, broker)
-}
-
-func (n *Node) waitReady(ctx context.Context, broker *child) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
-	config := amqp.Config{Dial: amqp.DefaultDial(5 * time.Second)}
-	for {
-		if conn, err := amqp.DialConfig(n.URL(), config); err == nil {
-			return conn.Close()
-		}
-		select {
-		case <-broker.done:
-			return fmt.Errorf("the broker ended at its start:\n%s", n.consoleTail())
-		case <-ctx.Done():
-			return fmt.Errorf("the broker takes no connections: %w\n%s", context.Cause(ctx), n.consoleTail())
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
-
-func (n *Node) consoleTail() string {
-	b, _ := os.ReadFile(filepath.Join(n.dir, "console.log"))
-	return string(b[max(0, len(b)-2000):])
-}
-
-// Halt stops the broker as an operator does; its data stays for Resume.
-func (n *Node) Halt(ctx context.Context) error { return n.end(ctx, syscall.SIGTERM) }
-
-// Kill ends the broker at once; its data stays for Resume.
-func (n *Node) Kill() error { return n.end(context.Background(), syscall.SIGKILL) }
-
-// Restart stops the broker and starts it again.
-func (n *Node) Restart(ctx context.Context) error {
-	if err := n.Halt(ctx); err != nil {
-		return err
-	}
-	return n.Resume(ctx)
-}
-
-// Pause stops the broker's process where it is, until Unpause.
-func (n *Node) Pause() error { return n.signal(syscall.SIGSTOP) }
-
-// Unpause lets a paused broker go on.
-func (n *Node) Unpause() error { return n.signal(syscall.SIGCONT) }
-
-func (n *Node) signal(s syscall.Signal) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.broker == nil {
-		return errors.New("the broker does not run")
-	}
-	return n.broker.signal(s)
-}
-
-func (n *Node) end(ctx context.Context, s syscall.Signal) error {
-	n.mu.Lock()
-	broker := n.broker
-	n.mu.Unlock()
-	if broker == nil {
-		return nil
-	}
-	return broker.end(ctx, s)
-}
-
-// Stop stops the broker and its epmd, and removes the folder if Start made it. Stopping twice is fine.
-func (n *Node) Stop(ctx context.Context) error {
-	n.mu.Lock()
-	broker, daemon, stopped := n.broker, n.daemon, n.stopped
-	n.stopped = true
-	n.mu.Unlock()
-	if stopped {
-		return nil
-	}
-	var errs []error
-	if broker != nil {
-		errs = append(errs, broker.end(ctx, syscall.SIGTERM))
-	}
-	if daemon != nil {
-		errs = append(errs, daemon.end(ctx, syscall.SIGKILL))
-	}
-	if n.ownDir {
-		errs = append(errs, os.RemoveAll(n.dir))
-	}
-	return errors.Join(errs...)
-}
-
-// AddVHosts makes virtual hosts that guest may do everything in. One call for many is much faster than a call for each.
-func (n *Node) AddVHosts(ctx context.Context, names ...string) error {
-	var list []string
-	for _, name := range names {
-		list = append(list, fmt.Sprintf("<<%q>>", name))
-	}
-	_, err := n.Ctl(ctx, "eval", `lists:foreach(fun(V) ->
-		rabbit_vhost:add(V, <<"pipe">>),
-		rabbit_auth_backend_internal:set_permissions(<<"guest">>, V, <<".*">>, <<".*">>, <<".*">>, <<"pipe">>)
-	end, [`+strings.Join(list, ",")+`]).`)
-	return err
-}
-
-// Ctl runs rabbitmqctl on the node and returns what it printed.
-func (n *Node) Ctl(ctx context.Context, args ...string) (string, error) {
-	script, err := findScript("rabbitmqctl")
-	if err != nil {
-		return "", err
-	}
-	cmd := exec.CommandContext(ctx, script, append([]string{"-q", "-n", n.name()}, args...)...)
-	cmd.Env = n.environment()
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return string(out), fmt.Errorf("rabbitmqctl %s: %w: %s", args[0], err, strings.TrimSpace(string(out)))
-	}
-	return string(out), nil
+	return os.RemoveAll(n.dir)
 }

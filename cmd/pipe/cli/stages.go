@@ -54,7 +54,7 @@ func (a *app) listComponents() error {
 		for _, role := range part.roles {
 			for _, kind := range a.registry.Kinds(role) {
 				c, _ := a.registry.Lookup(role, kind)
-				fmt.Fprintf(&b, "  %-10s %s\n", kind, firstSentence(config.Describe(c).Doc))
+				fmt.Fprintf(&b, "  %-10s %s\n", kind, firstSentence(config.Describe(c).Text))
 			}
 		}
 	}

@@ -1,0 +1,252 @@
+// Package amqp is the sink that publishes to an AMQP 0-9-1 exchange or queue.
+package amqp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	amqp091 "github.com/rabbitmq/amqp091-go"
+
+	"github.com/pipeamqp/pipe/engine"
+	"github.com/pipeamqp/pipe/expr"
+	"github.com/pipeamqp/pipe/pool"
+)
+
+// Config describes the sink.
+type Config struct {
+	_ struct{} `doc:"Publishes to an exchange or a queue, and waits for the broker's confirm. Properties and headers leave as they are in the message."`
+
+	Connection   *pool.Pool       `hcl:"connection,optional" doc:"The connection to publish on. Default: the only one, or the one named main."`
+	Exchange     *pool.Exchange   `hcl:"exchange,optional" doc:"The exchange: a reference to a declared one, or the name of one that exists. Give this, queue, or exchange_by."`
+	Queue        *pool.Queue      `hcl:"queue,optional" doc:"The queue to publish to, through the default exchange."`
+	ExchangeBy   expr.String      `hcl:"exchange_by,optional" doc:"The name of the exchange, chosen by the message from those that exchanges lists."`
+	Exchanges    []*pool.Exchange `hcl:"exchanges,optional" doc:"The exchanges that exchange_by may choose from."`
+	RoutingKey   expr.String      `hcl:"routing_key,optional" doc:"The routing key. Default: the one that the message has."`
+	Headers      expr.Map         `hcl:"headers,optional" doc:"Headers to set, beside those that the message has."`
+	Mandatory    bool             `hcl:"mandatory,optional" default:"true" doc:"Fail a message that no queue takes. Otherwise the broker drops it."`
+	KeepUserID   bool             `hcl:"keep_user_id,optional" doc:"Leave the user_id property in the message. The broker takes it only from a connection of that user, or of an impersonator, so it is removed otherwise."`
+	DeliveryMode string           `hcl:"delivery_mode,optional" default:"keep" enum:"keep,persistent,transient" doc:"Whether the broker writes the message to disk."`
+
+	Env engine.Env
+}
+
+// Sink publishes on a lane of its own. It implements [engine.Sink].
+type Sink struct {
+	c         Config
+	publisher *pool.Publisher
+	exchange  string
+	queue     string   // where the default exchange is meant
+	allowed   []string // where the message chooses the exchange
+}
+
+var (
+	_ engine.Sink   = (*Sink)(nil)
+	_ engine.Corker = (*Sink)(nil)
+	_ engine.Closer = (*Sink)(nil)
+)
+
+// New makes a sink. It does not dial.
+func New(c Config) (*Sink, error) {
+	if err := check(c); err != nil {
+		return nil, err
+	}
+	s := &Sink{c: c, publisher: c.Connection.Publisher(c.Env.Pipeline + "." + c.Env.Name)}
+	switch {
+	case c.Queue != nil:
+		s.queue = c.Queue.Name
+	case c.Exchange != nil:
+		s.exchange = c.Exchange.Name
+	default:
+		for _, e := range c.Exchanges {
+			s.allowed = append(s.allowed, e.Name)
+		}
+	}
+	return s, nil
+}
+
+func check(c Config) error {
+	given := 0
+	for _, is := range []bool{c.Queue != nil, c.Exchange != nil, c.ExchangeBy.IsSet()} {
+		if is {
+			given++
+		}
+	}
+	switch {
+	case c.Connection == nil:
+		return errors.New("a connection is missing")
+	case given != 1:
+		return errors.New("exactly one of exchange, queue and exchange_by says where to publish")
+	case c.ExchangeBy.IsSet() && len(c.Exchanges) == 0:
+		return errors.New("exchange_by needs exchanges: the list of those that a message may choose from")
+	case !c.ExchangeBy.IsSet() && len(c.Exchanges) > 0:
+		return errors.New("exchanges is only for exchange_by")
+	case c.Queue != nil && c.RoutingKey.IsSet():
+		return errors.New("routing_key has no meaning with queue: the default exchange routes by the queue's name")
+	}
+	return nil
+}
+
+// Send implements [engine.Sink].
+func (s *Sink) Send(ctx context.Context, m *engine.Message, done func(error)) {
+	p := &send{done: done}
+	if err := s.fill(&p.Publishing, m); err != nil {
+		done(err)
+		return
+	}
+	s.publisher.SendTo(ctx, &p.Publishing, p)
+}
+
+// send is one message under way, and who is to be told of its outcome.
+type send struct {
+	pool.Publishing
+	done func(error)
+}
+
+// Done implements [pool.Completion].
+func (s *send) Done(err error) { s.done(classify(err)) }
+
+// classify gives an error of the pool the class that the engine acts on.
+func classify(err error) error {
+	if err == nil {
+		return nil
+	}
+	var (
+		returned *pool.ErrReturned
+		missing  *pool.ErrNoExchange
+		large    *pool.ErrTooLarge
+	)
+	kind := engine.KindStage
+	switch {
+	case errors.Is(err, pool.ErrNacked):
+		kind = engine.KindNacked
+	case pool.IsConnection(err):
+		kind = engine.KindConnection
+	case errors.As(err, &returned), errors.As(err, &missing):
+		kind = engine.KindUnroutable
+	case errors.As(err, &large):
+		kind = engine.KindTooLarge
+	}
+	err = engine.WithKind(kind, err)
+	if pool.IsPermanent(err) {
+		err = engine.Permanent(err)
+	}
+	return err
+}
+
+// fill makes what is published of a message.
+func (s *Sink) fill(p *pool.Publishing, m *engine.Message) (err error) {
+	p.Mandatory = s.c.Mandatory
+	if p.Exchange, p.RoutingKey, err = s.address(m); err != nil {
+		return err
+	}
+	if p.Headers, err = s.headers(m); err != nil {
+		return err
+	}
+	q := &m.Properties
+	p.Body = m.Body
+	p.ContentType, p.ContentEncoding = q.ContentType, q.ContentEncoding
+	p.DeliveryMode, p.Priority = s.deliveryMode(q.DeliveryMode), q.Priority
+	p.CorrelationId, p.ReplyTo, p.Expiration = q.CorrelationID, q.ReplyTo, q.Expiration
+	p.MessageId, p.Timestamp, p.Type, p.AppId = q.MessageID, q.Timestamp, q.Type, q.AppID
+	if s.c.KeepUserID {
+		p.UserId = q.UserID
+	}
+	return nil
+}
+
+func (s *Sink) deliveryMode(input uint8) uint8 {
+	switch s.c.DeliveryMode {
+	case "persistent":
+		return 2
+	case "transient":
+		return 1
+	default:
+		return input
+	}
+}
+
+func (s *Sink) address(m *engine.Message) (exchange, key string, err error) {
+	if s.queue != "" {
+		return "", s.queue, nil
+	}
+	exchange, key = s.exchange, m.RoutingKey
+	if s.allowed != nil {
+		if exchange, err = s.c.ExchangeBy.Eval(m); err != nil {
+			return "", "", err
+		}
+		if !slices.Contains(s.allowed, exchange) {
+			err = fmt.Errorf("exchange_by chose %q, which exchanges does not list", exchange)
+			return "", "", engine.Permanent(engine.WithKind(engine.KindUnroutable, err))
+		}
+	}
+	if s.c.RoutingKey.IsSet() {
+		key, err = s.c.RoutingKey.Eval(m)
+	}
+	return exchange, key, err
+}
+
+// headers returns the message's headers as an AMQP table, with those that the sink sets.
+func (s *Sink) headers(m *engine.Message) (pool.Table, error) {
+	h := m.Headers
+	if s.c.Headers.IsSet() {
+		h = m.Clone().Headers
+		err := s.c.Headers.Each(m, func(key string, v any) error {
+			h.Set(key, v)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return wireTable(h.Table()), nil
+}
+
+// wireTable returns a table with the client library's types in it: the same one if nothing is to be
+// changed. The pool takes nested tables and arrays as they are.
+func wireTable(table map[string]any) pool.Table {
+	copied := false
+	for k, v := range table {
+		changed, ok := wireValue(v)
+		if !ok {
+			continue
+		}
+		if !copied {
+			table, copied = maps.Clone(table), true
+		}
+		table[k] = changed
+	}
+	return table
+}
+
+// wireValue returns what stands for v on the wire, where that is another type.
+func wireValue(v any) (changed any, ok bool) {
+	switch v := v.(type) {
+	case engine.Decimal:
+		return amqp091.Decimal(v), true
+	case map[string]any:
+		return wireTable(v), true
+	case []any:
+		for i, nested := range v {
+			if c, ok := wireValue(nested); ok {
+				if changed == nil {
+					changed = slices.Clone(v)
+				}
+				changed.([]any)[i] = c
+			}
+		}
+		return changed, changed != nil
+	}
+	return nil, false
+}
+
+// Cork implements [engine.Corker].
+func (s *Sink) Cork() { s.publisher.Cork() }
+
+// Uncork implements [engine.Corker].
+func (s *Sink) Uncork() { s.publisher.Uncork() }
+
+// Close implements [engine.Closer]: it waits for the confirms that are owed.
+func (s *Sink) Close(ctx context.Context) error { return s.publisher.Close(ctx) }
