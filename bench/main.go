@@ -42,7 +42,6 @@ type settings struct {
 	pipe     string
 	workload string
 	queue    string
-	profile  bool
 }
 
 func run() error {

@@ -133,7 +133,7 @@ func (c *consumer) run(ctx context.Context) error {
 			continue
 		}
 		d := pauses.next()
-		c.pool.log.Warn("no longer subscribed to a queue; trying again", "queue", c.o.Queue, "in", d.Round(time.Millisecond), "error", err)
+		c.pool.log.Warn("no longer subscribed to a queue; trying again", "queue", c.o.Queue, "retry_in", d.Round(time.Millisecond), "error", err)
 		pause(ctx, d)
 	}
 }

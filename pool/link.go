@@ -129,7 +129,7 @@ func (l *link) connect(ctx context.Context, pauses *backoff, first bool) (*gener
 			return nil, err
 		}
 		d := pauses.next()
-		l.pool.log.Warn("cannot connect to the broker; trying again", "connection", l.name, "in", d.Round(time.Millisecond), "error", err)
+		l.pool.log.Warn("cannot connect to the broker; trying again", "connection", l.name, "retry_in", d.Round(time.Millisecond), "error", err)
 		if !pause(ctx, d) {
 			return nil, context.Cause(ctx)
 		}

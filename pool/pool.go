@@ -157,6 +157,9 @@ func (p *Pool) Close(ctx context.Context) error {
 	p.drain()
 	p.setOver(StateDraining)
 	p.closeErr = p.drained(ctx)
+	for _, l := range p.lanes {
+		l.fail(ErrClosed)
+	}
 	close(p.kill)
 	p.mu.Lock()
 	p.cancel()

@@ -123,7 +123,7 @@ pipeline "ill" {
 	if _, err := ch.QueueDelete("in", false, false, false); err != nil {
 		t.Fatal(err)
 	}
-	p.says(`in`, "does not exist")
+	p.says("NOT_FOUND", "no queue 'in'", "create the queue")
 	carriesOn(t, url)
 	testbroker.Declare(t, url, "in")
 	testbroker.Publish(t, url, "in", plain(2))
@@ -145,7 +145,7 @@ pipeline "ill" {
   source "amqp" { queue = queue.in }
   sink "amqp" "out" { queue = "well.out" }
 }`)
-	p.says(`"in"`, "406", "PRECONDITION_FAILED", "x-max-length")
+	p.says(`queue \"in\"`, "PRECONDITION_FAILED", "x-max-length", "delete it on the broker")
 	carriesOn(t, url)
 	p.signal(syscall.SIGTERM)
 	if code := p.wait(); code == 0 {

@@ -28,7 +28,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"broker":  func(ts *testscript.TestScript, _ bool, _ []string) { ts.Setenv("AMQP_URL", testbroker.VHost(t)) },
+			"broker":  broker(t),
 			"exits":   exits,
 			"waitfor": waitFor,
 			"declare": func(ts *testscript.TestScript, _ bool, queues []string) {
@@ -40,6 +40,15 @@ func TestScripts(t *testing.T) {
 			"depth": func(ts *testscript.TestScript, _ bool, args []string) { depth(t, ts, args) },
 		},
 	})
+}
+
+// broker makes a virtual host and sets AMQP_URL, and AMQP_BROKER to the same without the virtual host.
+func broker(t *testing.T) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, _ []string) {
+		url := testbroker.VHost(t)
+		ts.Setenv("AMQP_URL", url)
+		ts.Setenv("AMQP_BROKER", url[:strings.LastIndexByte(url, '/')])
+	}
 }
 
 // exits runs a command that must end with a code: exits 3 pipe validate x.hcl.
