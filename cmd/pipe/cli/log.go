@@ -36,14 +36,14 @@ func (f *logFlags) logger(w io.Writer, terminal, colour bool) (*slog.Logger, err
 	case f.format == "text", f.format == "auto" && terminal:
 		return slog.New(&textHandler{w: w, level: level, colour: colour, mu: new(sync.Mutex)}), nil
 	case f.format == "json", f.format == "auto":
-		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: readable})), nil
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: durationsAsText})), nil
 	default:
 		return nil, fmt.Errorf("--log-format is auto, text or json, not %q", f.format)
 	}
 }
 
-// readable makes durations of the JSON log what they are elsewhere, as "1.5s".
-func readable(_ []string, a slog.Attr) slog.Attr {
+// durationsAsText makes durations of the JSON log what they are elsewhere, as "1.5s".
+func durationsAsText(_ []string, a slog.Attr) slog.Attr {
 	if a.Value.Kind() == slog.KindDuration {
 		a.Value = slog.StringValue(a.Value.String())
 	}
