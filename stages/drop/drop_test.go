@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/pipeamqp/pipe/engine"
+	"github.com/pipeamqp/pipe/engine/enginetest"
 	"github.com/pipeamqp/pipe/stages/drop"
 )
 
@@ -19,4 +20,15 @@ func TestDrop(t *testing.T) {
 	if err != nil {
 		t.Errorf("dropping fails: %v", err)
 	}
+}
+
+func TestConformance(t *testing.T) {
+	newStage := func() engine.Stage {
+		s, err := drop.New(drop.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	enginetest.TestStage(t, newStage, engine.NewMessage([]byte(`{"id":7,"status":"paid","region":"eu-west","total":5,"items":[{"sku":"tea"}],"note":"x"}`), nil))
 }

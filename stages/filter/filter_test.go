@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/pipeamqp/pipe/engine"
+	"github.com/pipeamqp/pipe/engine/enginetest"
 	"github.com/pipeamqp/pipe/expr"
 	"github.com/pipeamqp/pipe/stages/filter"
 )
@@ -42,4 +43,15 @@ func TestFailure(t *testing.T) {
 			t.Errorf("%q: error %v is not a permanent one of kind expression", body, err)
 		}
 	}
+}
+
+func TestConformance(t *testing.T) {
+	newStage := func() engine.Stage {
+		s, err := filter.New(filter.Config{Keep: expr.MustParseBool(`body.status == "paid"`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	enginetest.TestStage(t, newStage, engine.NewMessage([]byte(`{"id":7,"status":"paid","region":"eu-west","total":5,"items":[{"sku":"tea"}],"note":"x"}`), nil))
 }

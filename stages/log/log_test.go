@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/pipeamqp/pipe/engine"
+	"github.com/pipeamqp/pipe/engine/enginetest"
 	"github.com/pipeamqp/pipe/expr"
 	"github.com/pipeamqp/pipe/stages/log"
 )
@@ -98,4 +99,15 @@ func TestZeroEnv(t *testing.T) {
 	if err := stage.Process(context.Background(), engine.NewMessage([]byte(`{}`), nil), func(*engine.Message) {}); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestConformance(t *testing.T) {
+	newStage := func() engine.Stage {
+		s, err := log.New(log.Config{Message: expr.MustParseString(`"order ${body.id}"`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	enginetest.TestStage(t, newStage, engine.NewMessage([]byte(`{"id":7,"status":"paid","region":"eu-west","total":5,"items":[{"sku":"tea"}],"note":"x"}`), nil))
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/pipeamqp/pipe/engine"
+	"github.com/pipeamqp/pipe/engine/enginetest"
 	"github.com/pipeamqp/pipe/expr"
 	mapper "github.com/pipeamqp/pipe/stages/map"
 )
@@ -85,4 +86,15 @@ func TestBodyUntouched(t *testing.T) {
 	if m.RoutingKey != "new" || m.Properties.Type != "t" || gone || kept != int16(2) || &m.Body[0] != &body[0] {
 		t.Errorf("got %+v", m)
 	}
+}
+
+func TestConformance(t *testing.T) {
+	newStage := func() engine.Stage {
+		s, err := stage(`{ body.total_eur = body.total * 2, msg.headers["table"] = { a = 1 }, msg.headers.int8 = 5 }`, `[body.note, msg.headers.void]`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	enginetest.TestStage(t, newStage, engine.NewMessage([]byte(`{"id":7,"status":"paid","region":"eu-west","total":5,"items":[{"sku":"tea"}],"note":"x"}`), nil))
 }

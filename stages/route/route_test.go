@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pipeamqp/pipe/engine"
+	"github.com/pipeamqp/pipe/engine/enginetest"
 	"github.com/pipeamqp/pipe/expr"
 	"github.com/pipeamqp/pipe/stages/route"
 )
@@ -84,4 +85,15 @@ func TestFailure(t *testing.T) {
 	if !engine.IsPermanent(err) || len(m.Targets()) != 0 {
 		t.Errorf("error %v, targets %v", err, m.Targets())
 	}
+}
+
+func TestConformance(t *testing.T) {
+	newStage := func() engine.Stage {
+		s, err := route.New(route.Config{Cases: cases, Default: &route.Default{To: []engine.Target{audit}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	enginetest.TestStage(t, newStage, engine.NewMessage([]byte(`{"id":7,"status":"paid","region":"eu-west","total":5,"items":[{"sku":"tea"}],"note":"x"}`), nil))
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pipeamqp/pipe/engine"
+	"github.com/pipeamqp/pipe/engine/enginetest"
 	"github.com/pipeamqp/pipe/expr"
 	"github.com/pipeamqp/pipe/stages/split"
 )
@@ -90,4 +91,15 @@ func TestNew(t *testing.T) {
 	if _, err := split.New(split.Config{}); err == nil {
 		t.Error("a split without a list is accepted")
 	}
+}
+
+func TestConformance(t *testing.T) {
+	newStage := func() engine.Stage {
+		s, err := split.New(split.Config{Each: expr.MustParseValue(`body.items`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	enginetest.TestStage(t, newStage, engine.NewMessage([]byte(`{"id":7,"status":"paid","region":"eu-west","total":5,"items":[{"sku":"tea"}],"note":"x"}`), nil))
 }
