@@ -15,6 +15,7 @@ type ledger struct {
 
 	mu     sync.Mutex
 	chunks map[*chunk]struct{}
+	empty  chan struct{} // closed when there are none; nil when nobody waits for it
 }
 
 // chunk is what the source handed over at once.
@@ -132,11 +133,32 @@ func (e *entry) settle(o Outcome) {
 	e.run.stats.settled(o)
 	e.settler.Settle(e.tag, o)
 	if e.chunk.left.Add(-1) == 0 {
-		l := e.run.ledger
-		l.mu.Lock()
-		delete(l.chunks, e.chunk)
-		l.mu.Unlock()
+		e.run.ledger.forget(e.chunk)
 	}
+}
+
+func (l *ledger) forget(c *chunk) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.chunks, c)
+	l.checkEmpty()
+}
+
+func (l *ledger) checkEmpty() {
+	if l.empty != nil && len(l.chunks) == 0 {
+		close(l.empty)
+		l.empty = nil
+	}
+}
+
+// wait waits until everything is settled. It is for one caller, when nothing more is opened.
+func (l *ledger) wait() {
+	l.mu.Lock()
+	empty := make(chan struct{})
+	l.empty = empty
+	l.checkEmpty()
+	l.mu.Unlock()
+	<-empty
 }
 
 // abandon gives up all that is not settled: it goes back to where it came from.

@@ -24,13 +24,22 @@ func newLanes(r *run, p *Pipeline) lanes {
 	workers := &workers{run: r, stopAt: r.graph.firstAggregator()}
 	switch p.Order {
 	case OrderNone:
-		return &freeLanes{workers: workers, pool: pool.New().WithMaxGoroutines(p.Concurrency)}
+		return &freeLanes{workers: workers, turn: newTurn(), pool: pool.New().WithMaxGoroutines(p.Concurrency)}
 	case OrderByKey:
 		return newKeyedLanes(workers, p)
 	default:
-		return &orderedLanes{workers: workers, stream: stream.New().WithMaxGoroutines(p.Concurrency)}
+		return &orderedLanes{workers: workers, turn: newTurn(), stream: stream.New().WithMaxGoroutines(p.Concurrency)}
 	}
 }
+
+// turn is a lock that is held while messages are at work, which can be long: until a sink has room.
+// It is a channel, so that package synctest knows who waits.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+func (t turn) take() { t <- struct{}{} }
+func (t turn) pass() { <-t }
 
 // inlineLane works where the messages arrive, with no hop to another goroutine.
 type inlineLane struct {
@@ -39,8 +48,8 @@ type inlineLane struct {
 }
 
 func (l *inlineLane) take(entries []*entry) {
-	l.run.mu.Lock()
-	defer l.run.mu.Unlock()
+	l.run.turn.take()
+	defer l.run.turn.pass()
 	for _, e := range entries {
 		l.w.process(e)
 	}
@@ -50,7 +59,7 @@ func (l *inlineLane) take(entries []*entry) {
 func (l *inlineLane) close() {}
 
 // workers keeps workers for lanes that run in several goroutines. A stage that makes groups, and all after
-// it, then runs under the run's lock.
+// it, then runs in the run's turn.
 type workers struct {
 	run    *run
 	stopAt int
@@ -69,10 +78,10 @@ func (ws *workers) get() *worker {
 // finish sends what a worker has collected, and keeps the worker.
 func (ws *workers) finish(w *worker) {
 	if ws.stopAt >= 0 {
-		ws.run.mu.Lock()
+		ws.run.turn.take()
 		w.resume()
 		w.flush()
-		ws.run.mu.Unlock()
+		ws.run.turn.pass()
 	} else {
 		w.flush()
 	}
@@ -82,13 +91,13 @@ func (ws *workers) finish(w *worker) {
 // orderedLanes run stages side by side and send in arrival order.
 type orderedLanes struct {
 	*workers
-	mu     sync.Mutex
+	turn   turn
 	stream *stream.Stream
 }
 
 func (l *orderedLanes) take(entries []*entry) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.turn.take()
+	defer l.turn.pass()
 	for _, e := range entries {
 		l.stream.Go(func() stream.Callback {
 			w := l.get()
@@ -103,13 +112,13 @@ func (l *orderedLanes) close() { l.stream.Wait() }
 // freeLanes let messages overtake each other.
 type freeLanes struct {
 	*workers
-	mu   sync.Mutex
+	turn turn
 	pool *pool.Pool
 }
 
 func (l *freeLanes) take(entries []*entry) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.turn.take()
+	defer l.turn.pass()
 	for _, e := range entries {
 		l.pool.Go(func() {
 			w := l.get()

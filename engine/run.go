@@ -29,8 +29,8 @@ type run struct {
 	stopping    atomic.Bool
 	deadLetters bool
 
-	// mu guards the groups, and everything that runs inline.
-	mu sync.Mutex
+	// turn guards the groups, and everything that runs inline.
+	turn turn
 
 	spawnMu sync.Mutex
 	spawned conc.WaitGroup
@@ -39,7 +39,7 @@ type run struct {
 
 func newRun(c *compiler, p *Pipeline, log *slog.Logger) *run {
 	r := &run{
-		pipeline: p, graph: c.root(p), clock: newClock(),
+		pipeline: p, graph: c.root(p), clock: newClock(), turn: newTurn(),
 		log: log.With("pipeline", p.Name),
 	}
 	r.ledger = newLedger(r)
@@ -57,6 +57,7 @@ func (r *run) serve(ctx, work context.Context) error {
 	clock.Go(r.clock.run)
 	err := r.runSource(ctx)
 	r.stop()
+	r.ledger.wait() // a source that failed leaves what is under way
 	r.clock.close()
 	clock.Wait()
 	r.lanes.close()
@@ -94,8 +95,8 @@ func (r *run) stop() {
 
 // groupDue completes a group that has reached its age.
 func (r *run) groupDue(g *graph, i int, grp *group) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.turn.take()
+	defer r.turn.pass()
 	if g.stages[i].groups[grp.key] != grp {
 		return
 	}
