@@ -172,6 +172,15 @@ func (r *run) again(e *entry) {
 	r.lanes.take([]*entry{e})
 }
 
+// onError returns what a component does about a failure. When the time to drain is over nothing is
+// tolerated: the failure may be no more than that.
+func (r *run) onError(o *Options) OnErrorAction {
+	if r.ctx.Err() != nil {
+		return OnErrorFail
+	}
+	return o.OnError.Action
+}
+
 // tolerated notes a failure that the file says to live with.
 func (r *run) tolerated(f *Failure, m *Message) {
 	r.stats.tolerated.Add(1)

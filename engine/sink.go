@@ -71,7 +71,7 @@ func (o *outcome) finish(err error) bool {
 }
 
 func (o *outcome) failed(e *entry, f *Failure) {
-	switch o.sink.node.OnError.Action {
+	switch e.run.onError(&o.sink.node.Options) {
 	case OnErrorContinue, OnErrorDrop:
 		e.run.tolerated(f, o.m)
 	case OnErrorSend:

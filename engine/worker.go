@@ -178,7 +178,7 @@ func (w *worker) pop(start int) {
 func (w *worker) stageFailed(g *graph, i int, m *Message, err error) *Failure {
 	s := g.stages[i]
 	f := newFailure(err, s.label, w.e.attempt)
-	switch s.node.OnError.Action {
+	switch w.run.onError(&s.node.Options) {
 	case OnErrorContinue:
 		w.run.tolerated(f, m)
 		return w.step(g, i+1, m)
@@ -271,7 +271,7 @@ func (w *worker) offer(s *sink, m *Message) *Failure {
 	applies, err := s.applies(m)
 	if err != nil {
 		f := newFailure(err, s.label, w.e.attempt)
-		switch s.node.OnError.Action {
+		switch w.run.onError(&s.node.Options) {
 		case OnErrorContinue, OnErrorDrop:
 			w.run.tolerated(f, m)
 			w.to = append(w.to, recipient{})
