@@ -242,7 +242,7 @@ func (w *worker) complete(g *graph, i int, grp *group) {
 	w.e, w.input, w.again = ge, nil, false
 	w.done = append(w.done, ge)
 	mark := len(w.sends)
-	if f := w.aggregate(g, i, grp); f != nil {
+	if f := w.guarded(func() *Failure { return w.aggregate(g, i, grp) }); f != nil {
 		w.undo(ge, mark)
 		ge.fail(f)
 	} else {

@@ -162,7 +162,7 @@ func (l *keyedLanes) serve(lane chan *entry) {
 
 func (l *keyedLanes) take(entries []*entry) {
 	for _, e := range entries {
-		key, err := l.key(e.message)
+		key, err := l.keyOf(e.message)
 		if err != nil {
 			e.fail(newFailure(err, "order_by", e.attempt))
 			e.release()
@@ -170,6 +170,15 @@ func (l *keyedLanes) take(entries []*entry) {
 		}
 		l.lanes[maphash.String(l.seed, key)%uint64(len(l.lanes))] <- e
 	}
+}
+
+func (l *keyedLanes) keyOf(m *Message) (key string, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = panicked(v)
+		}
+	}()
+	return l.key(m)
 }
 
 func (l *keyedLanes) close() {

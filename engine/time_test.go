@@ -355,3 +355,22 @@ func TestStopCompletesGroups(t *testing.T) {
 		}
 	})
 }
+
+// TestNothingIsToleratedWhenTimeIsOver expects that what could not be sent in the time to drain is not taken for a failure
+// that on_error tolerates.
+func TestNothingIsToleratedWhenTimeIsOver(t *testing.T) {
+	for _, action := range []engine.OnErrorAction{engine.OnErrorContinue, engine.OnErrorDrop} {
+		bubble(t, func() {
+			source, sink := enginetest.NewSource(messages("sent", "waits")...), &enginetest.Sink{Later: true}
+			p := one(source, sink)
+			p.Sinks[0].Concurrency = 1
+			p.Sinks[0].OnError.Action = action
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			if err := runner(t, engine.RunOptions{}, p).Run(ctx); err != nil {
+				t.Error(err)
+			}
+			settledAs(t, source, engine.Abandon, engine.Abandon)
+		})
+	}
+}

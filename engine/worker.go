@@ -76,7 +76,7 @@ func (w *worker) process(e *entry) {
 		return
 	}
 	mark := len(w.sends)
-	if f := w.step(w.run.graph, 0, e.message); f != nil {
+	if f := w.guarded(func() *Failure { return w.step(w.run.graph, 0, e.message) }); f != nil {
 		w.undo(e, mark)
 		clear(w.parked)
 		w.parked = w.parked[:0]
@@ -99,7 +99,7 @@ func (w *worker) resume() {
 	w.stopAt = -1
 	mark := len(w.sends)
 	for _, m := range parked {
-		if f := w.step(w.run.graph, stopAt, m); f != nil {
+		if f := w.guarded(func() *Failure { return w.step(w.run.graph, stopAt, m) }); f != nil {
 			w.undo(w.e, mark)
 			w.e.fail(f)
 			break
@@ -109,6 +109,18 @@ func (w *worker) resume() {
 	w.parked = parked[:0]
 	clear(parked)
 	w.e.found()
+}
+
+// guarded runs f; a panic in it, as in a condition, is a failure of the entry at work.
+func (w *worker) guarded(f func() *Failure) (failure *Failure) {
+	top := len(w.buf)
+	defer func() {
+		if v := recover(); v != nil {
+			w.pop(top)
+			failure = newFailure(panicked(v), "pipeline."+w.run.graph.name, w.e.attempt)
+		}
+	}()
+	return f()
 }
 
 // undo takes back what an entry was about to send. What a group sends meanwhile stays.
