@@ -138,6 +138,7 @@ func drainWith(ctx context.Context, ch *amqp.Channel, w workload, n int, cmd *ex
 	waitErr := waitForAll(ctx, ch, w, n)
 	wall := time.Since(start)
 	time.Sleep(50 * time.Millisecond) // the last acknowledgements
+	rss := peakMemory(cmd.Process.Pid)
 	_ = cmd.Process.Signal(syscall.SIGTERM)
 	err := cmd.Wait()
 	if waitErr != nil {
@@ -146,11 +147,20 @@ func drainWith(ctx context.Context, ch *amqp.Channel, w workload, n int, cmd *ex
 	if err != nil {
 		return drain{}, fmt.Errorf("%w\n%s", err, out.String())
 	}
-	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	return drain{
-		cpu:  cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(),
-		wall: wall, rss: usage.Maxrss * 1024,
-	}, nil
+	return drain{cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), wall: wall, rss: rss}, nil
+}
+
+// peakMemory returns the most memory that a process has had, 0 where the system does not tell. (The peak that a process reports
+// at its end may be that of the process that started it.)
+func peakMemory(pid int) int64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	var kB int64
+	_, _ = fmt.Sscan(rest, &kB)
+	return kB * 1024
 }
 
 // waitForAll waits until everything that should come out has come out.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -94,8 +95,14 @@ func (a *app) onDevBroker(ctx context.Context, args []string, flags loadFlags, o
 	return broker.end(err)
 }
 
+// ballast is memory that is never touched, so that the system never gives it: it only makes the garbage collector wait for
+// more garbage than the little that a run keeps alive would allow.
+const ballast = 16 << 20
+
 // serve runs a configuration until it is stopped.
 func (a *app) serve(stops *stops, c *config.Config, out *output, drain time.Duration) error {
+	untouched := make([]byte, ballast)
+	defer runtime.KeepAlive(untouched)
 	s := newSession(c, out.log, drain, stops.now)
 	return outcome(out.during(s.status, func() error { return s.run(stops.ctx) }))
 }

@@ -103,19 +103,12 @@ func (s *session) connect(ctx context.Context) {
 // start brings one connection up and declares what it declares.
 func (s *session) start(ctx context.Context, name string, c *connection) {
 	defer close(c.done)
-	log := s.log.With("connection", name)
-	c.err = c.pool.Start(ctx)
-	if c.err != nil {
-		if ctx.Err() == nil {
-			log.Error("connection cannot be used", "error", c.err)
-		}
-		return
+	if c.err = c.pool.Start(ctx); c.err != nil {
+		return // the pool has logged it
 	}
-	c.failed = c.pool.TopologyErrors()
-	for _, e := range c.failed {
-		log.Error("declaration failed", "error", e)
+	if c.failed = c.pool.TopologyErrors(); len(c.failed) == 0 {
+		s.log.Info("connected and declared", "connection", name, "broker", c.pool.Redacted())
 	}
-	log.Info("connected and declared", "broker", c.pool.Redacted())
 }
 
 // runAll runs each group of pipelines when its connections have started.
