@@ -2,12 +2,11 @@ package expr
 
 import (
 	"encoding/json"
+	"iter"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/tools/txtar"
 
 	"github.com/pipeamqp/pipe/engine"
 )
@@ -16,35 +15,33 @@ import (
 // lines "EXPRESSION => VALUE AS JSON", "=> error: TEXT" for an error at run time, "=> refused: TEXT"
 // for a diagnostic when compiling. TEXT is a part of the message.
 func TestConformance(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no conformance files: %v", err)
-	}
-	for _, name := range files {
+	for _, name := range conformanceFiles(t) {
 		t.Run(strings.TrimSuffix(filepath.Base(name), ".txtar"), func(t *testing.T) {
-			archive, err := txtar.ParseFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			sections := map[string]string{}
-			for _, f := range archive.Files {
-				sections[f.Name] = string(f.Data)
-			}
-			for line := range strings.Lines(sections["cases"]) {
-				source, want, ok := strings.Cut(strings.TrimSpace(line), " => ")
-				if i := strings.LastIndex(line, " => "); ok && i > 0 {
-					source, want = strings.TrimSpace(line[:i]), strings.TrimSpace(line[i+4:])
-				}
-				if !ok {
-					t.Fatalf("not a case: %q", line)
-				}
-				t.Run(source, func(t *testing.T) {
-					if got := outcome(source, conformanceMessage(t, sections)); !agrees(got, want) {
-						t.Errorf("%s\n got %s\nwant %s", source, got, want)
+			sections := conformanceSections(t, name)
+			for c := range conformanceCases(t, sections) {
+				t.Run(c.source, func(t *testing.T) {
+					if got := outcome(c.source, conformanceMessage(t, sections)); !agrees(got, c.want) {
+						t.Errorf("%s\n got %s\nwant %s", c.source, got, c.want)
 					}
 				})
 			}
 		})
+	}
+}
+
+type conformanceCase struct{ source, want string }
+
+func conformanceCases(t testing.TB, sections map[string]string) iter.Seq[conformanceCase] {
+	return func(yield func(conformanceCase) bool) {
+		for line := range strings.Lines(sections["cases"]) {
+			i := strings.LastIndex(line, " => ")
+			if i < 0 {
+				t.Fatalf("not a case: %q", line)
+			}
+			if !yield(conformanceCase{strings.TrimSpace(line[:i]), strings.TrimSpace(line[i+4:])}) {
+				return
+			}
+		}
 	}
 }
 

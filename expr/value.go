@@ -1,7 +1,6 @@
 package expr
 
 import (
-	"strings"
 	"time"
 	"unsafe"
 )
@@ -161,12 +160,6 @@ func (v value) element(i int64) value {
 
 // size returns how many elements or keys a list or object has.
 func (v value) size() int { return len(v.open().items) }
-
-// own returns v with no memory shared with a body.
-func (v value) own() value {
-	v.str = strings.Clone(v.str)
-	return v
-}
 
 // unalias views a string as bytes that nobody may write.
 func unalias(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
