@@ -126,11 +126,11 @@ func (d *demo) style(queue string) string {
 	return outputStyles[max(0, slices.Index(d.outputs, queue))%len(outputStyles)]
 }
 
-// line writes one line, cut to the terminal's width.
+// line writes one line, shortened to the terminal's width.
 func (d *demo) line(style, queue, arrow, text string) {
 	head := fmt.Sprintf("%-*s %s ", d.column, queue, arrow)
 	if width := d.width(); width > 0 {
-		text = cut(text, width-len(head))
+		text = cutMiddle(text, width-len(head))
 	}
 	if style == dim {
 		head, text = paint(d.colour, dim, head+text), ""

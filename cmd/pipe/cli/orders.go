@@ -13,8 +13,8 @@ type order struct {
 	Region   string    `json:"region"`
 	Total    any       `json:"total"`
 	Customer customer  `json:"customer"`
-	Items    []product `json:"items"`
 	Note     string    `json:"note"`
+	Items    []product `json:"items"`
 }
 
 type customer struct {
@@ -52,11 +52,14 @@ func (o *orderMaker) next() ([]byte, error) {
 		Note:     pick(o.rand, "leave at the door", "a gift", "call first"),
 	}
 	cents := 0
-	for range 1 + o.rand.IntN(3) {
+	for i := range 1 + o.rand.IntN(3) {
 		p := product{
 			SKU:   pick(o.rand, "tea", "cup", "pot", "tin"),
 			Qty:   o.rand.IntN(4),
 			Price: float64(199+o.rand.IntN(4000)) / 100,
+		}
+		if i == 0 {
+			p.Qty++ // nobody orders nothing
 		}
 		cents += p.Qty * int(p.Price*100+0.5)
 		made.Items = append(made.Items, p)

@@ -101,3 +101,13 @@ func paint(colour bool, style, text string) string {
 	}
 	return "\x1b[" + style + "m" + text + "\x1b[0m"
 }
+
+// cutMiddle shortens a text to so many columns, and keeps its beginning and its end.
+func cutMiddle(text string, columns int) string {
+	runes := []rune(text)
+	if len(runes) <= columns || columns <= 1 {
+		return cut(text, columns)
+	}
+	end := (columns - 1) * 2 / 5
+	return string(runes[:columns-1-end]) + "…" + string(runes[len(runes)-end:])
+}

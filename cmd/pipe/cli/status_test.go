@@ -105,3 +105,15 @@ func TestCut(t *testing.T) {
 		}
 	}
 }
+
+func TestCutMiddle(t *testing.T) {
+	for _, test := range []struct {
+		line    string
+		columns int
+		want    string
+	}{{"abc", 3, "abc"}, {"abcdefgh", 6, "abc…gh"}, {"äöüäöü", 4, "äö…ü"}, {"abc", 0, ""}, {"abc", 1, "…"}, {"abc", 2, "a…"}} {
+		if got := cutMiddle(test.line, test.columns); got != test.want {
+			t.Errorf("cutMiddle(%q, %d) = %q, want %q", test.line, test.columns, got, test.want)
+		}
+	}
+}
