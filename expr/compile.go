@@ -110,7 +110,8 @@ func (c *compiler) known(v cty.Value, at *place) node {
 
 // compile makes a node, and evaluates it at once if nothing in it waits for a message.
 func (c *compiler) compile(e hclsyntax.Expression) node {
-	n := c.node(e)
+	before := len(c.diags)
+	n := c.expression(e)
 	if n.constant != nil || n.dynamic || n.broken || n.locals != noLocal {
 		return n
 	}
@@ -121,11 +122,44 @@ func (c *compiler) compile(e hclsyntax.Expression) node {
 		known.opt = n.opt
 		return known
 	}
-	if c.lazy == 0 {
+	if c.lazy > 0 {
+		return n
+	}
+	if !c.diags[before:].HasErrors() {
 		c.diags = append(c.diags, err.diagnose())
-		n.broken = true
+	}
+	n.broken = true
+	return n
+}
+
+// expression makes a node of what is a value.
+func (c *compiler) expression(e hclsyntax.Expression) node {
+	if !leadsOn(e) {
+		defer c.probe(false)()
+	}
+	n := c.node(e)
+	if n.root == rootMsg || n.root == rootError && !c.probing {
+		c.report(n.at.rng, "Not a value", "%s is not a value, only its attributes are, as msg.routing_key or error.message.", n.at.path)
+		return c.failed(n.at.rng)
 	}
 	return n
+}
+
+// leadsOn reports whether what asks for an expression's presence asks for that of its parts.
+func leadsOn(e hclsyntax.Expression) bool {
+	switch e.(type) {
+	case *hclsyntax.ScopeTraversalExpr, *hclsyntax.RelativeTraversalExpr, *hclsyntax.IndexExpr,
+		*hclsyntax.ParenthesesExpr, *hclsyntax.TemplateWrapExpr:
+		return true
+	}
+	return false
+}
+
+// probe says whether what is compiled next asks for presence, until the function that it returns is called.
+func (c *compiler) probe(on bool) func() {
+	before := c.probing
+	c.probing = on
+	return func() { c.probing = before }
 }
 
 // node makes a node of any of the kinds of expression that the syntax has.

@@ -227,7 +227,6 @@ func chosen(n, cond, yes, no node) node {
 	switch {
 	case err != nil:
 		n.eval = func(*env) (value, *Error) { return value{}, err }
-		n.broken = true
 		return n
 	case v.num != 0:
 		return yes

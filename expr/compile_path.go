@@ -33,7 +33,7 @@ func (c *compiler) traversal(t hcl.Traversal, r hcl.Range) node {
 func rootNode(kind root, r hcl.Range, name string) node {
 	n := node{locals: noLocal, dynamic: true, root: kind, at: &place{rng: r, path: name}}
 	at := n.at
-	n.eval = func(*env) (value, *Error) { return value{}, at.fail("only its attributes are values", missing) }
+	n.eval = func(*env) (value, *Error) { return value{}, at.fail("not a value", missing) } // refused before
 	if kind == rootError {
 		n.opt = func(e *env) (value, *Error) {
 			if e.message.Failure() == nil {
@@ -188,7 +188,9 @@ func (c *compiler) step(n node, s step, text string, own, r hcl.Range) node {
 	case n.broken:
 		return n
 	case n.body != nil:
-		c.warnSubtraction(s.key, path, own)
+		if text[0] == '.' {
+			c.warnSubtraction(s.key, path, own)
+		}
 		return c.bodyPath(append(n.body[:len(n.body):len(n.body)], s), r, path)
 	case n.root == rootHeaders:
 		return headerNode(s.key, r, path)
@@ -291,15 +293,21 @@ func relative(n node, s step, r hcl.Range, path string) node {
 		}
 		return value{}, absent(v, s, at)
 	}
-	if n.opt != nil {
-		result.opt = then(n.opt, s)
-	}
+	result.opt = then(n.reach(), s)
 	return result
 }
 
-func then(opt eval, s step) eval {
+// reach evaluates what is asked for its presence: a path, or any value that a path begins with.
+func (n *node) reach() eval {
+	if n.opt != nil {
+		return n.opt
+	}
+	return n.eval
+}
+
+func then(from eval, s step) eval {
 	return func(e *env) (value, *Error) {
-		v, err := opt(e)
+		v, err := from(e)
 		if err != nil {
 			return v, err
 		}
@@ -320,7 +328,7 @@ func (v value) step(s step) value {
 
 // index compiles an index that may be known only for each message.
 func (c *compiler) index(e *hclsyntax.IndexExpr) node {
-	n, key := c.compile(e.Collection), c.compile(e.Key)
+	n, key := c.compile(e.Collection), c.indexKey(e.Key)
 	if n.broken || key.broken {
 		return c.failed(e.SrcRange)
 	}
@@ -332,10 +340,17 @@ func (c *compiler) index(e *hclsyntax.IndexExpr) node {
 		}
 		return c.step(n, s, text, e.BracketRange, e.SrcRange)
 	}
-	if n.root == rootHeaders {
-		n = headersNode(n.at)
+	if n.root == rootError {
+		c.report(e.BracketRange, "Invalid index", "An attribute of error is named in the file, as error.message.")
+		return c.failed(e.SrcRange)
 	}
 	return dynamicIndex(n, key, e.SrcRange)
+}
+
+// indexKey compiles an index, which must be there whatever the path around it is asked.
+func (c *compiler) indexKey(e hclsyntax.Expression) node {
+	defer c.probe(false)()
+	return c.compile(e)
 }
 
 func dynamicIndex(n, key node, r hcl.Range) node {
@@ -366,11 +381,10 @@ func dynamicIndex(n, key node, r hcl.Range) node {
 		}
 		return found, err
 	}
-	if n.opt != nil {
-		result.opt = func(e *env) (value, *Error) {
-			_, found, _, err := lookup(e, n.opt)
-			return found, err
-		}
+	from := n.reach()
+	result.opt = func(e *env) (value, *Error) {
+		_, found, _, err := lookup(e, from)
+		return found, err
 	}
 	return result
 }

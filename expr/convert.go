@@ -29,8 +29,8 @@ func toNumber(v value, at *place) (value, *Error) {
 	case kindInt:
 		return v, nil
 	case kindFloat:
-		if math.IsInf(v.float(), 0) {
-			return value{}, at.fail("the number is out of range", v)
+		if !isFinite(v.float()) {
+			return value{}, at.fail(outOfRange, v)
 		}
 		return v, nil
 	case kindString:
@@ -121,8 +121,8 @@ func numberToGo(v value, at *place) (any, *Error) {
 		return v.width.restore(v), nil
 	case v.kind == kindInt:
 		return v.int(), nil
-	case math.IsInf(v.float(), 0):
-		return nil, at.fail("the number is out of range", v)
+	case v.str != "" && !isFinite(v.float()):
+		return nil, at.fail(outOfRange, v)
 	}
 	return v.float(), nil
 }

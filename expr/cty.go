@@ -37,6 +37,9 @@ func fromCty(v cty.Value) (value, error) {
 }
 
 func fromCtyComposite(v cty.Value) (value, error) {
+	if v.Type().IsSetType() && !v.IsWhollyKnown() {
+		return value{}, errUnknown
+	}
 	object := v.Type().IsObjectType() || v.Type().IsMapType()
 	b := newObject(v.LengthInt())
 	list := make([]value, 0, v.LengthInt())
@@ -83,7 +86,7 @@ func floatToCty(v value, at *place) (cty.Value, *Error) {
 	if err != nil {
 		return cty.NilVal, err
 	}
-	b, _, failed := big.ParseFloat(string(appendFloat(nil, n.float())), 10, 512, big.ToNearestEven)
+	b, _, failed := big.ParseFloat(string(appendFloat(nil, n.float(), 64)), 10, 512, big.ToNearestEven)
 	if failed != nil {
 		return cty.NilVal, at.failed("not a number", failed)
 	}

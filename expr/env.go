@@ -22,6 +22,19 @@ type program struct {
 	place place
 }
 
+// unset stands for an expression that is not there.
+var unset = program{eval: func(*env) (value, *Error) {
+	return value{}, &Error{what: "there is no expression"}
+}}
+
+// orUnset lets the zero values of Bool, String and Value be evaluated: that is an error.
+func (p *program) orUnset() *program {
+	if p == nil {
+		return &unset
+	}
+	return p
+}
+
 // env is what one evaluation works with: the message, the variables of for and splat, and scratch
 // memory. They are pooled, because a closure's argument would be allocated every time.
 type env struct {

@@ -22,11 +22,10 @@ type Error struct {
 // Error returns the place, the path and the complaint: "route.hcl:12,14-24: body.total: not a number
 // but a string".
 func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString(e.Range.String())
-	b.WriteString(": ")
-	b.WriteString(e.detail())
-	return b.String()
+	if e.Range == (hcl.Range{}) {
+		return e.detail()
+	}
+	return e.Range.String() + ": " + e.detail()
 }
 
 // detail is the text without the place.

@@ -185,9 +185,7 @@ func (c *compiler) call(e *hclsyntax.FunctionCallExpr) node {
 
 // argument compiles an argument.
 func (c *compiler) argument(p param, e hclsyntax.Expression) node {
-	before := c.probing
-	defer func() { c.probing = before }()
-	c.probing = p.kind == pathParam
+	defer c.probe(p.kind == pathParam)()
 	if c.probing {
 		return c.lazily(e)
 	}

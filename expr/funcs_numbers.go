@@ -42,7 +42,7 @@ var numberFunctions = []tableFunction{
 		doc: "The value as a number; null stays null.",
 		call: converting(func(v value, at *place) (value, *Error) {
 			n, err := toNumber(v, at)
-			n.width = 0
+			n.width, n.ref = 0, nil
 			return n, err
 		}),
 	},

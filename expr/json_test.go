@@ -178,6 +178,7 @@ func TestEditAgainstModel(t *testing.T) {
 		possible := true
 		for i, p := range sets {
 			if !unsetting(p, unsets) {
+				possible = possible && !indexesNothing(decode(t, body), p)
 				model, possible = modelSet(model, p, json.Number(fmt.Sprint(i)), possible)
 			}
 		}
@@ -256,9 +257,6 @@ func modelSet(v any, path []string, to any, possible bool) (any, bool) {
 	switch v := v.(type) {
 	case map[string]any:
 		next, ok := v[path[0]]
-		if !ok && (path[0] == "0" || path[0] == "1") {
-			return v, false
-		}
 		if !ok && len(path) > 1 {
 			next = map[string]any{}
 		}
@@ -275,6 +273,29 @@ func modelSet(v any, path []string, to any, possible bool) (any, bool) {
 		return modelSet(map[string]any{}, path, to, possible)
 	}
 	return v, false
+}
+
+// indexesNothing reports whether a path has an index where there is neither a list nor an object.
+func indexesNothing(v any, path []string) bool {
+	for _, key := range path {
+		switch parent := v.(type) {
+		case map[string]any:
+			v = parent[key]
+		case []any:
+			i := strings.Index("01", key)
+			if i < 0 || i >= len(parent) {
+				return false
+			}
+			v = parent[i]
+		case nil:
+			if key == "0" || key == "1" {
+				return true
+			}
+		default:
+			return false // which modelSet knows
+		}
+	}
+	return false
 }
 
 // modelUnset is what removals mean: all indexes are those of the list as it came.

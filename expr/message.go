@@ -106,30 +106,32 @@ func octet(least, most int64, field func(*engine.Message) *uint8) func(value, *p
 	}
 }
 
-// putTimestamp takes a timestamp, a string in RFC 3339, or whole seconds since 1970.
+// putTimestamp takes a timestamp, a string in RFC 3339, or whole seconds since 1970. AMQP has whole
+// seconds, and none before 1970.
 func putTimestamp(v value, at *place) (func(*engine.Message), *Error) {
-	var t time.Time
+	if v.kind == kindNull {
+		return func(m *engine.Message) { m.Properties.Timestamp = time.Time{} }, nil
+	}
+	t, err := toTime(v, at)
+	if err == nil && (t.Unix() < 0 || t.Unix() > maxSeconds) {
+		err = at.fail("a timestamp is from the years 1970 to 9999", v)
+	}
+	return func(m *engine.Message) { m.Properties.Timestamp = t.Truncate(time.Second) }, err
+}
+
+func toTime(v value, at *place) (time.Time, *Error) {
 	switch v.kind {
-	case kindNull:
 	case kindTime:
-		t = v.time()
+		return v.time(), nil
 	case kindString:
 		parsed, err := time.Parse(time.RFC3339Nano, v.str)
 		if err != nil {
-			return nil, at.fail("not a timestamp (RFC 3339) but %t", v)
+			return time.Time{}, at.fail("not a timestamp (RFC 3339) but %t", v)
 		}
-		t = parsed
-	default:
-		seconds, err := toInt(v, at)
-		if err != nil {
-			return nil, err
-		}
-		if seconds < 0 || seconds > maxSeconds {
-			return nil, at.fail("the number is out of range for a timestamp in seconds", v)
-		}
-		t = time.Unix(seconds, 0)
+		return parsed.UTC(), nil
 	}
-	return func(m *engine.Message) { m.Properties.Timestamp = t.Truncate(time.Second) }, nil
+	seconds, err := toInt(v, at)
+	return time.Unix(seconds, 0).UTC(), err
 }
 
 func findAttribute(kind root, name string) (*attribute, []string) {

@@ -44,6 +44,12 @@ func parseInt(s string) (int64, bool) {
 	return n, true
 }
 
+// outOfRange is said of a number that is only good for being passed on: a literal that a float64 cannot
+// hold, or what a header has that is infinite or no number.
+const outOfRange = "the number is out of range"
+
+func isFinite(f float64) bool { return !math.IsInf(f, 0) && !math.IsNaN(f) }
+
 // wholeFloat returns f as an int64 if it is exactly one.
 func wholeFloat(f float64) (int64, bool) {
 	if f >= -1<<63 && f < 1<<63 && f == math.Trunc(f) {
@@ -87,7 +93,10 @@ func appendNumber(dst []byte, v value) []byte {
 		if math.IsInf(f, 0) && v.str != "" {
 			return append(dst, v.str...)
 		}
-		return appendFloat(dst, f)
+		if v.width == wideFloat32 {
+			return appendFloat(dst, f, 32)
+		}
+		return appendFloat(dst, f, 64)
 	}
 	return append(dst, trimFraction(v.str)...)
 }
@@ -104,15 +113,15 @@ func trimFraction(literal string) string {
 	return literal
 }
 
-// appendFloat writes the shortest decimal that reads back as f.
-func appendFloat(dst []byte, f float64) []byte {
+// appendFloat writes the shortest decimal that reads back as f, which is a float of that many bits.
+func appendFloat(dst []byte, f float64, bits int) []byte {
 	if size := math.Abs(f); size != 0 && (size < 1e-6 || size >= 1e21) {
-		return strconv.AppendFloat(dst, f, 'e', -1, 64)
+		return strconv.AppendFloat(dst, f, 'e', -1, bits)
 	}
 	if f == 0 {
 		f = 0 // no minus sign
 	}
-	return strconv.AppendFloat(dst, f, 'f', -1, 64)
+	return strconv.AppendFloat(dst, f, 'f', -1, bits)
 }
 
 // asFloat returns a number as a float64.
@@ -123,7 +132,28 @@ func (v value) asFloat() float64 {
 	return v.float()
 }
 
-// compareNumbers orders two numbers exactly, whatever their kinds.
+// sameNumber reports whether two numbers are equal. One that is out of range is only equal to what is
+// written the same.
+func sameNumber(a, b value) bool {
+	if !isFinite(a.asFloat()) || !isFinite(b.asFloat()) {
+		return a.num == b.num && a.str == b.str && !math.IsNaN(a.asFloat())
+	}
+	return compareNumbers(a, b) == 0
+}
+
+// orderNumbers orders two numbers, if that can be done.
+func orderNumbers(a, b value, at, bt *place) (int, *Error) {
+	x, y := a.asFloat(), b.asFloat()
+	switch {
+	case math.IsNaN(x) || x == y && math.IsInf(x, 0) && a.str != b.str:
+		return 0, at.fail(outOfRange, a)
+	case math.IsNaN(y):
+		return 0, bt.fail(outOfRange, b)
+	}
+	return compareNumbers(a, b), nil
+}
+
+// compareNumbers orders two numbers exactly, whatever their kinds. Neither is NaN.
 func compareNumbers(a, b value) int {
 	switch {
 	case a.kind == kindInt && b.kind == kindInt:

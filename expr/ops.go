@@ -10,7 +10,7 @@ import (
 // through and through. Numbers are equal if they are the same number.
 func equal(a, b value) bool {
 	if a.isNumber() && b.isNumber() {
-		return compareNumbers(a, b) == 0
+		return sameNumber(a, b)
 	}
 	if a.kind != b.kind {
 		return false
@@ -53,7 +53,7 @@ func equalComposites(a, b value) bool {
 func compare(a, b value, at, bt *place) (int, *Error) {
 	switch {
 	case a.isNumber() && b.isNumber():
-		return compareNumbers(a, b), nil
+		return orderNumbers(a, b, at, bt)
 	case a.kind == kindString && b.kind == kindString:
 		return cmpOrdered(a.str, b.str), nil
 	case a.kind == kindTime && b.kind == kindTime:
@@ -65,10 +65,10 @@ func compare(a, b value, at, bt *place) (int, *Error) {
 		return -order, err
 	}
 	x, err := toNumber(a, at)
-	if err != nil {
-		return 0, err
+	y, failed := toNumber(b, bt)
+	if failed != nil && (err == nil || a.kind == kindString) {
+		err = failed // a string may be meant; what is beside it cannot be
 	}
-	y, err := toNumber(b, bt)
 	if err != nil {
 		return 0, err
 	}
@@ -169,7 +169,7 @@ func negate(v value, at *place) (value, *Error) {
 }
 
 func finite(f float64, at *place) (value, *Error) {
-	if math.IsInf(f, 0) || math.IsNaN(f) {
+	if !isFinite(f) {
 		return value{}, at.fail("the result is out of range", missing)
 	}
 	return floatValue(f), nil

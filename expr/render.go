@@ -2,7 +2,6 @@ package expr
 
 import (
 	"maps"
-	"math"
 	"slices"
 	"time"
 )
@@ -34,8 +33,8 @@ func appendJSONNumber(dst []byte, v value, at *place) ([]byte, *Error) {
 	switch {
 	case v.str != "":
 		return append(dst, v.str...), nil
-	case v.kind == kindFloat && (math.IsInf(v.float(), 0) || math.IsNaN(v.float())):
-		return dst, at.fail("the number is out of range", v)
+	case v.kind == kindFloat && !isFinite(v.float()):
+		return dst, at.fail(outOfRange, v)
 	}
 	return appendNumber(dst, v), nil
 }

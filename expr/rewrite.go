@@ -99,13 +99,14 @@ func (w *rewriter) fresh(n *editNode) *Error {
 	return nil
 }
 
-// missing writes the members of an object that are assigned and have not been seen.
+// missing writes the members of an object that are assigned and have not been seen. An index makes no
+// object where there was none.
 func (w *rewriter) missing(n *editNode, seen []bool, comma bool) *Error {
 	for i, child := range n.children {
 		if !child.sets || seen != nil && seen[i] {
 			continue
 		}
-		if child.index >= 0 {
+		if child.index >= 0 && seen == nil {
 			return child.place.fail("the list has no such element", missing)
 		}
 		if comma {

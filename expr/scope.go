@@ -49,7 +49,7 @@ func (s *Scope) Map(e hcl.Expression) (Map, hcl.Diagnostics) {
 	return Map{p}, diags
 }
 
-// Bool is a compiled condition. The zero value is not set. It may be evaluated from many goroutines,
+// Bool is a compiled condition. The zero value is not set, and its evaluation an error. It may be evaluated from many goroutines,
 // each with a message of its own.
 type Bool struct{ p *program }
 
@@ -61,9 +61,10 @@ func (b Bool) IsSet() bool { return b.p != nil }
 func (b Bool) Eval(m *engine.Message) (bool, error) {
 	e := enter(m)
 	defer e.leave()
-	v, err := b.p.eval(e)
+	p := b.p.orUnset()
+	v, err := p.eval(e)
 	if err == nil && v.kind != kindBool {
-		v, err = toBool(v, &b.p.place)
+		v, err = toBool(v, &p.place)
 	}
 	if err != nil {
 		return false, err.classify()
@@ -71,8 +72,8 @@ func (b Bool) Eval(m *engine.Message) (bool, error) {
 	return v.num != 0, nil
 }
 
-// String is a compiled expression that makes a string. The zero value is not set. It may be
-// evaluated from many goroutines, each with a message of its own.
+// String is a compiled expression that makes a string. The zero value is not set, and its evaluation
+// an error. It may be evaluated from many goroutines, each with a message of its own.
 type String struct{ p *program }
 
 // IsSet reports whether there is an expression.
@@ -85,9 +86,10 @@ func (s String) IsSet() bool { return s.p != nil }
 func (s String) Eval(m *engine.Message) (string, error) {
 	e := enter(m)
 	defer e.leave()
-	v, err := s.p.eval(e)
+	p := s.p.orUnset()
+	v, err := p.eval(e)
 	if err == nil && v.kind != kindString {
-		v, err = toString(v, &s.p.place)
+		v, err = toString(v, &p.place)
 	}
 	if err != nil {
 		return "", err.classify()
@@ -95,8 +97,8 @@ func (s String) Eval(m *engine.Message) (string, error) {
 	return v.str, nil
 }
 
-// Value is a compiled expression of any type. The zero value is not set. It may be evaluated from
-// many goroutines, each with a message of its own.
+// Value is a compiled expression of any type. The zero value is not set, and its evaluation an error.
+// It may be evaluated from many goroutines, each with a message of its own.
 type Value struct{ p *program }
 
 // IsSet reports whether there is an expression.
@@ -110,7 +112,7 @@ func (v Value) IsSet() bool { return v.p != nil }
 func (v Value) Eval(m *engine.Message) (any, error) {
 	e := enter(m)
 	defer e.leave()
-	g, err := v.p.goValue(e)
+	g, err := v.p.orUnset().goValue(e)
 	if err != nil {
 		return nil, err.classify()
 	}
@@ -130,9 +132,10 @@ func (p *program) goValue(e *env) (any, *Error) {
 func (v Value) AppendJSON(dst []byte, m *engine.Message) ([]byte, error) {
 	e := enter(m)
 	defer e.leave()
-	result, err := v.p.eval(e)
+	p := v.p.orUnset()
+	result, err := p.eval(e)
 	if err == nil {
-		dst, err = appendJSON(dst, result, &v.p.place)
+		dst, err = appendJSON(dst, result, &p.place)
 	}
 	if err != nil {
 		return dst, err.classify()
@@ -146,7 +149,7 @@ func (v Value) AppendJSON(dst []byte, m *engine.Message) ([]byte, error) {
 func (v Value) Elements(m *engine.Message) ([][]byte, error) {
 	e := enter(m)
 	defer e.leave()
-	list, err := v.p.elements(e)
+	list, err := v.p.orUnset().elements(e)
 	if err != nil {
 		return nil, err.classify()
 	}
