@@ -159,7 +159,7 @@ func (l *loader) urls(b *hclsyntax.Block, decl *connectionBlock) []string {
 		if a := b.Body.Attributes[argument]; a != nil {
 			at = a.Expr.Range()
 		}
-		l.error(at, "Invalid URL", "The address of the broker is %s", sentence(err.Error()))
+		l.error(at, "Invalid URL", "The address cannot be used: %s.", err)
 	}
 	return valid
 }

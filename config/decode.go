@@ -259,7 +259,7 @@ func (d *decoder) attribute(t target, e hclsyntax.Expression) {
 		return
 	}
 	if err := d.set(t, v); err != nil {
-		d.error(e.Range(), "Invalid value", "%q in this place: %s", t.name, sentence(err.Error()))
+		d.error(e.Range(), "Invalid value", "%q does not take this value: %s", t.name, ended(err.Error()))
 	}
 }
 

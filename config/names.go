@@ -75,9 +75,13 @@ func sentence(s string) string {
 	if s == "" {
 		return s
 	}
-	first := strings.ToUpper(s[:1]) + s[1:]
-	if strings.ContainsAny(s[len(s)-1:], ".?!") {
-		return first
+	return ended(strings.ToUpper(s[:1]) + s[1:])
+}
+
+// ended gives a text a full stop, if it has no other end.
+func ended(s string) string {
+	if s == "" || strings.ContainsAny(s[len(s)-1:], ".?!") {
+		return s
 	}
-	return first + "."
+	return s + "."
 }

@@ -67,7 +67,11 @@ func (p *Pool) completeConsume(o *ConsumeOptions) error {
 	set(&o.Prefetch, DefaultPrefetch)
 	if o.ConsumerTag == "" {
 		host, _ := os.Hostname()
-		o.ConsumerTag = cut(fmt.Sprintf("%s %s %s %d", p.opts.Program, p.opts.Name, host, os.Getpid()), 200) +
+		name := o.Name
+		if name == "" {
+			name = p.opts.Name
+		}
+		o.ConsumerTag = cut(fmt.Sprintf("%s %s %s %d", p.opts.Program, name, host, os.Getpid()), 200) +
 			fmt.Sprintf(" #%d", p.tags.Add(1))
 	}
 	switch {

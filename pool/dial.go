@@ -39,6 +39,8 @@ func parseAddress(text string) (address, error) {
 		a.heartbeat = u.Query().Get("heartbeat")
 	}
 	switch {
+	case uri.Port < 1 || uri.Port > 65535:
+		return a, fmt.Errorf("port %d is not between 1 and 65535", uri.Port)
 	case uri.CertFile != "" || uri.KeyFile != "" || uri.CACertFile != "":
 		return a, errors.New("certificates are not taken from the URL: give them in the TLS options")
 	case len(uri.AuthMechanism) > 0 && !slices.EqualFunc(uri.AuthMechanism, []string{"plain"}, strings.EqualFold):

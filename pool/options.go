@@ -101,7 +101,9 @@ type ConsumeOptions struct {
 	// Prefetch is how many deliveries may be unsettled at once, 1 to 65535; [DefaultPrefetch] by
 	// default.
 	Prefetch int
-	// ConsumerTag is what operators see; by default it is made of the program, the pool, the host
+	// Name is what the consumer is for, in its tag; default: the pool's name.
+	Name string
+	// ConsumerTag is what operators see; by default it is made of the program, the name, the host
 	// and the process.
 	ConsumerTag string
 	// Exclusive asks to be the queue's only consumer.

@@ -20,15 +20,23 @@ import (
 	"github.com/pipeamqp/pipe/internal/testbroker"
 )
 
-func TestMain(m *testing.M) { os.Exit(testbroker.Main(m)) }
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "pipe-e2e-")
+	if err != nil {
+		panic(err)
+	}
+	built = dir
+	code := testbroker.Main(m)
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// built is the folder of what the tests build.
+var built string
 
 // binary builds pipe, once, as it is released.
 var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "pipe-e2e-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "pipe")
+	path := filepath.Join(built, "pipe")
 	out, err := exec.Command("go", "build", "-o", path, "github.com/pipeamqp/pipe/cmd/pipe").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build pipe: %w\n%s", err, out)

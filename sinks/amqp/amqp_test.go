@@ -3,6 +3,7 @@ package amqp_test
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ import (
 
 const patience = time.Minute
 
-func TestMain(m *testing.M) { testbroker.Main(m) }
+func TestMain(m *testing.M) { os.Exit(testbroker.Main(m)) }
 
 // started opens a pool, which is closed when the test ends.
 func started(t *testing.T, url string, o pool.PublishOptions) *pool.Pool {

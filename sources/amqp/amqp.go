@@ -18,7 +18,7 @@ type Config struct {
 
 	Connection  *pool.Pool     `hcl:"connection,optional" doc:"The connection to consume on. Default: the only one, or the one named main."`
 	Queue       *pool.Queue    `hcl:"queue" doc:"The queue: a reference to a declared one, or the name of one that exists."`
-	Prefetch    int            `hcl:"prefetch,optional" default:"500" doc:"How many deliveries may be unacknowledged at once, 1 to 65535. It bounds memory, and what is delivered again after a kill."`
+	Prefetch    int            `hcl:"prefetch,optional" default:"500" min:"1" max:"65535" doc:"How many deliveries may be unacknowledged at once. It bounds memory, and what is delivered again after a kill."`
 	ConsumerTag string         `hcl:"consumer_tag,optional" doc:"The consumer tag that operators see. Default: made of the pipeline's name, the host and the process."`
 	Exclusive   bool           `hcl:"exclusive,optional" doc:"Be the queue's only consumer."`
 	Priority    *int           `hcl:"priority,optional" doc:"The consumer's priority: the broker delivers to the highest first."`
@@ -54,7 +54,7 @@ func New(c Config) (*Source, error) {
 		pool:  c.Connection,
 		queue: c.Queue,
 		options: pool.ConsumeOptions{
-			Queue: c.Queue.Name, Prefetch: c.Prefetch, ConsumerTag: c.ConsumerTag,
+			Queue: c.Queue.Name, Name: c.Env.Pipeline, Prefetch: c.Prefetch, ConsumerTag: c.ConsumerTag,
 			Exclusive: c.Exclusive, Priority: c.Priority, Arguments: c.Arguments,
 		},
 	}, nil

@@ -2,6 +2,7 @@ package amqp_test
 
 import (
 	"context"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,7 @@ import (
 
 const patience = time.Minute
 
-func TestMain(m *testing.M) { testbroker.Main(m) }
+func TestMain(m *testing.M) { os.Exit(testbroker.Main(m)) }
 
 // started opens a pool, which is closed when the test ends.
 func started(t *testing.T, url string) *pool.Pool {

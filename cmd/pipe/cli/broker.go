@@ -75,6 +75,9 @@ func (a *app) broker(ctx context.Context, port int) error {
 	fmt.Fprintln(a.Err, "Starting a private RabbitMQ; this takes some seconds ...")
 	broker, err := startDevBroker(stops.ctx, port)
 	if err != nil {
+		if stops.ctx.Err() != nil {
+			err = nil // it was interrupted, and has cleared up
+		}
 		return stops.exit(err)
 	}
 	fmt.Fprintf(a.Err, "Started %s. Ctrl-C ends it.\n", broker.what)
