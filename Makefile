@@ -1,5 +1,10 @@
 # The commands of everyday work. `make` lists them.
 
+# Go is fetched where it is missing.
+ifneq ($(filter-out help,$(MAKECMDGOALS)),)
+export PATH := $(dir $(shell .ci/go)):$(PATH)
+endif
+
 GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 

@@ -245,7 +245,7 @@ func TestPriority(t *testing.T) {
 	consume(t, p, ConsumeOptions{Queue: "q"}, low.take)
 	consume(t, p, ConsumeOptions{Queue: "q", Priority: &ten}, high.take)
 	consumers := func() int {
-		q, err := testbroker.Channel(t, url).QueueInspect("q") //nolint:staticcheck // counts consumers
+		q, err := testbroker.Channel(t, url).QueueDeclarePassive("q", true, false, false, false, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
