@@ -22,6 +22,7 @@ type declareBlock struct {
 }
 
 type exchangeBlock struct {
+	_          struct{}       `doc:"An exchange. It is referred to as exchange.NAME, or exchange[\"NAME\"] where the name has dots."`
 	Label      string         `hcl:"name,label"`
 	Name       *string        `hcl:"name,optional" doc:"The name on the broker. Default: the block's."`
 	Type       string         `hcl:"type,optional" default:"direct" doc:"direct, fanout, topic, headers, or that of a plugin."`
@@ -34,6 +35,7 @@ type exchangeBlock struct {
 }
 
 type queueBlock struct {
+	_                    struct{}       `doc:"A queue. It is referred to as queue.NAME, or queue[\"NAME\"] where the name has dots."`
 	Label                string         `hcl:"name,label"`
 	Name                 *string        `hcl:"name,optional" doc:"The name on the broker. Default: the block's."`
 	Type                 string         `hcl:"type,optional" enum:"classic,quorum,stream" doc:"The type. Default: the virtual host's."`
@@ -58,6 +60,7 @@ type queueBlock struct {
 }
 
 type bindingBlock struct {
+	_         struct{}       `doc:"A binding of a queue, or of an exchange, to an exchange."`
 	From      *pool.Exchange `hcl:"from" doc:"The exchange that messages come from."`
 	To        endpoint       `hcl:"to" doc:"The queue or exchange that takes them."`
 	Key       string         `hcl:"key,optional" doc:"The routing key, or a pattern for a topic exchange."`

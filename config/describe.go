@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
 	"github.com/pipeamqp/pipe/engine"
 	"github.com/pipeamqp/pipe/expr"
 	"github.com/pipeamqp/pipe/pool"
@@ -85,6 +87,9 @@ func describeBlock(t reflect.Type) Doc {
 			d.Labels = append(d.Labels, f.name)
 		case inBlock:
 			typ, required, many := f.blockType()
+			if typ == reflect.TypeFor[hclsyntax.Block]() {
+				continue // what is in it depends on its labels
+			}
 			b := describeBlock(typ)
 			b.Kind, b.Required, b.Many = f.name, required, many
 			if f.doc != "" {
@@ -141,6 +146,12 @@ func typeName(t reflect.Type, bytes bool) (name string, perMessage bool) {
 		return "connection.NAME", false
 	case reflect.TypeFor[pool.Exchange](), reflect.TypeFor[*pool.Exchange]():
 		return "exchange.NAME or string", false
+	case reflect.TypeFor[*connection]():
+		return "connection.NAME", false
+	case reflect.TypeFor[endpoint]():
+		return "queue.NAME, exchange.NAME or string", false
+	case reflect.TypeFor[hclsyntax.Expression]():
+		return "any value", false
 	case reflect.TypeFor[pool.Queue](), reflect.TypeFor[*pool.Queue]():
 		return "queue.NAME or string", false
 	case reflect.TypeFor[time.Duration]():

@@ -17,11 +17,12 @@ import (
 
 // pipelineBlock is a way of messages, from a source through stages to sinks.
 type pipelineBlock struct {
+	_           struct{}           `doc:"A way of messages: one source, stages in the order of the file, and sinks. Without a source it is a branch, which others send to as pipeline.NAME."`
 	Name        string             `hcl:"name,label"`
 	Sources     []*hclsyntax.Block `hcl:"source,block"`
 	Stages      []*hclsyntax.Block `hcl:"stage,block"`
 	Sinks       []*hclsyntax.Block `hcl:"sink,block"`
-	Retry       *retryBlock        `hcl:"retry,block"`
+	Retry       *retryBlock        `hcl:"retry,block" doc:"Reserved for retries by way of the broker, which this version does not have."`
 	Order       string             `hcl:"order,optional" default:"strict" enum:"strict,none" doc:"Whether messages keep their order."`
 	OrderBy     expr.String        `hcl:"order_by,optional" doc:"Messages keep their order among those for which this is the same."`
 	Concurrency int                `hcl:"concurrency,optional" min:"1" doc:"How many messages may be in the stages at once. Default: as they arrive, without a hop."`
@@ -30,13 +31,13 @@ type pipelineBlock struct {
 
 // retryBlock is the syntax of what is to come.
 type retryBlock struct {
-	Attempts int           `hcl:"attempts,optional" default:"4" min:"1" max:"1000"`
-	Min      time.Duration `hcl:"min,optional" default:"1s" min:"1ms"`
-	Max      time.Duration `hcl:"max,optional" default:"5m" min:"1ms"`
-	Factor   float64       `hcl:"factor,optional" default:"2" min:"1"`
-	Jitter   float64       `hcl:"jitter,optional" default:"0.2" min:"0" max:"1"`
-	When     expr.Bool     `hcl:"when,optional"`
-	Then     engine.Target `hcl:"then,optional"`
+	Attempts int           `hcl:"attempts,optional" default:"4" min:"1" max:"1000" doc:"How often a message is tried in all."`
+	Min      time.Duration `hcl:"min,optional" default:"1s" min:"1ms" doc:"The first pause."`
+	Max      time.Duration `hcl:"max,optional" default:"5m" min:"1ms" doc:"The longest pause."`
+	Factor   float64       `hcl:"factor,optional" default:"2" min:"1" doc:"By how much a pause is longer than the one before."`
+	Jitter   float64       `hcl:"jitter,optional" default:"0.2" min:"0" max:"1" doc:"How much of a pause is left to chance."`
+	When     expr.Bool     `hcl:"when,optional" doc:"Which failures are tried again."`
+	Then     engine.Target `hcl:"then,optional" doc:"The sink that takes what has failed for good."`
 }
 
 // common are the arguments of every stage and sink.

@@ -130,14 +130,14 @@ func (t *textWriter) paragraph(indent, text string) {
 	}
 }
 
-// WriteMarkdown writes the reference as a page. It returns the first error of w.
-func (d Doc) WriteMarkdown(w io.Writer) error {
+// WriteMarkdown writes the reference as Markdown, below a heading of a level from 1. It returns the first error of w.
+func (d Doc) WriteMarkdown(w io.Writer, level int) error {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# %s\n\n%s\n", d.Header(), d.Text)
-	markdownParts(&b, d.Arguments, d.Blocks, 2)
+	fmt.Fprintf(&b, "%s `%s`\n\n%s\n", strings.Repeat("#", level), d.Header(), d.Text)
+	markdownParts(&b, d.Arguments, d.Blocks, level+1)
 	if len(d.CommonArguments) > 0 {
-		fmt.Fprintf(&b, "\n## As in every %s\n", d.commonRole())
-		markdownParts(&b, d.CommonArguments, d.CommonBlocks, 3)
+		fmt.Fprintf(&b, "\n%s As in every %s\n", strings.Repeat("#", level+1), d.commonRole())
+		markdownParts(&b, d.CommonArguments, d.CommonBlocks, level+2)
 	}
 	_, err := w.Write(b.Bytes())
 	return err

@@ -15,17 +15,18 @@ import (
 
 // variableBlock is a value that is chosen when pipe is started.
 type variableBlock struct {
+	_           struct{}             `doc:"A value that is chosen when pipe is started: by --var NAME=VALUE, by --var-file FILE, or by the environment variable PIPE_VAR_NAME. It is referred to as var.NAME."`
 	Name        string               `hcl:"name,label"`
-	Type        hclsyntax.Expression `hcl:"type,optional"`
-	Default     hclsyntax.Expression `hcl:"default,optional"`
-	Description string               `hcl:"description,optional"`
-	Sensitive   bool                 `hcl:"sensitive,optional"`
-	Validation  []*validationBlock   `hcl:"validation,block"`
+	Type        hclsyntax.Expression `hcl:"type,optional" doc:"What it may be, as string, number, bool, list(string), map(number) or object({ … }). Default: anything."`
+	Default     hclsyntax.Expression `hcl:"default,optional" doc:"The value if none is given. Without it, one must be given."`
+	Description string               `hcl:"description,optional" doc:"What it is for."`
+	Sensitive   bool                 `hcl:"sensitive,optional" doc:"Never show the value in messages."`
+	Validation  []*validationBlock   `hcl:"validation,block" doc:"A condition that the value must meet."`
 }
 
 type validationBlock struct {
-	Condition    hclsyntax.Expression `hcl:"condition"`
-	ErrorMessage hclsyntax.Expression `hcl:"error_message"`
+	Condition    hclsyntax.Expression `hcl:"condition" doc:"The condition, as var.limit > 0."`
+	ErrorMessage hclsyntax.Expression `hcl:"error_message" doc:"What is said otherwise."`
 }
 
 // variable is a variable on its way to a value.

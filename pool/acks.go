@@ -96,7 +96,7 @@ func (t *tracker) find(tag uint64) int {
 	}
 	// Tags are dense until something was compacted.
 	if i := tag - live[0].tag; i < uint64(len(live)) && live[i].tag == tag {
-		return t.head + int(i) //nolint:gosec // less than a length
+		return t.head + int(i)
 	}
 	i, ok := slices.BinarySearchFunc(live, tag, func(e tagged, tag uint64) int {
 		switch {

@@ -97,7 +97,7 @@ func (p *Pool) linkFor(queue string) *link {
 	if slices.ContainsFunc(p.opts.Topology.Queues, exclusive) {
 		return p.listen[0]
 	}
-	return p.listen[int(p.spread.Add(1)-1)%len(p.listen)] //nolint:gosec // wraps after 2^63 consumers
+	return p.listen[int(p.spread.Add(1)-1)%len(p.listen)]
 }
 
 // consumer is one call of Consume.

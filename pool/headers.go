@@ -236,9 +236,9 @@ func normalValue(v any) any {
 	case int:
 		return int64(v)
 	case uint:
-		return int64(v) //nolint:gosec // measureUint has checked it
+		return int64(v)
 	case uint64:
-		return int64(v) //nolint:gosec // measureUint has checked it
+		return int64(v)
 	case Table:
 		return normalTable(v)
 	case map[string]any:

@@ -191,7 +191,7 @@ func TestBodyLargerThanTheBrokerTakes(t *testing.T) {
 	}
 	body := make([]byte, 1<<20)
 	for i := range body {
-		body[i] = byte(rand.Uint32()) //nolint:gosec // noise
+		body[i] = byte(rand.Uint32())
 	}
 	if err := p.Publish(within(t, patience), &Publishing{RoutingKey: "q", Publishing: amqp.Publishing{Body: body}}); err != nil {
 		t.Fatal(err)

@@ -125,8 +125,8 @@ func (s *Session) delayLocked() time.Duration {
 
 func (s *Session) flushLocked(all bool) {
 	n, frames := s.acks.flush(all, s.ack)
-	s.pool.counters.acked.Add(uint64(n))          //nolint:gosec // not negative
-	s.pool.counters.ackFrames.Add(uint64(frames)) //nolint:gosec // not negative
+	s.pool.counters.acked.Add(uint64(n))         
+	s.pool.counters.ackFrames.Add(uint64(frames))
 }
 
 // tick sends what has waited long enough. What was acknowledged behind an unsettled delivery waits longer:
@@ -175,7 +175,7 @@ func (s *Session) end(flush bool) {
 	}
 	s.ended = true
 	s.timer.Stop()
-	s.pool.counters.stale.Add(uint64(s.acks.waiting())) //nolint:gosec // not negative
+	s.pool.counters.stale.Add(uint64(s.acks.waiting()))
 }
 
 // allSettled returns a channel that is closed when nothing is unsettled.

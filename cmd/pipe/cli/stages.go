@@ -1,6 +1,9 @@
 package cli
 
+//go:generate sh -c "go run .. stages --markdown > ../../../docs/reference.md"
+
 import (
+	"bytes"
 	"fmt"
 	"strings"
 
@@ -15,9 +18,9 @@ func (a *app) stagesCommand() *cobra.Command {
 	var markdown bool
 	cmd := &cobra.Command{
 		Use:   "stages [KIND]",
-		Short: "Explain stages, sources and sinks",
-		Long: `Stages lists every kind of source, stage and sink that this binary has. With a kind it prints the
-reference of it: its arguments, their types and defaults.`,
+		Short: "Explain stages, sources, sinks and the other blocks of a file",
+		Long: `Stages lists every kind of source, stage and sink that this binary has, and the other blocks of a file. With
+a kind it prints the reference of it: its arguments, their types and defaults.`,
 		Example: `  pipe stages
   pipe stages route`,
 		Args: atMost(1),
@@ -25,13 +28,16 @@ reference of it: its arguments, their types and defaults.`,
 			return a.kinds(), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
+			switch {
+			case len(args) == 0 && markdown:
+				return a.explainAll()
+			case len(args) == 0:
 				return a.listComponents()
 			}
 			return a.explain(cmd, args[0], markdown)
 		},
 	}
-	cmd.Flags().BoolVar(&markdown, "markdown", false, "print the reference of KIND as Markdown")
+	cmd.Flags().BoolVar(&markdown, "markdown", false, "print the reference as Markdown: of KIND, or without it of everything")
 	return cmd
 }
 
@@ -57,6 +63,10 @@ func (a *app) listComponents() error {
 				fmt.Fprintf(&b, "  %-10s %s\n", kind, firstSentence(config.Describe(c).Text))
 			}
 		}
+	}
+	b.WriteString("\nOther blocks:\n")
+	for _, d := range config.Blocks() {
+		fmt.Fprintf(&b, "  %-10s %s\n", d.Kind, firstSentence(d.Text))
 	}
 	b.WriteString("\nMore about one: pipe stages KIND\n")
 	_, err := a.Out.Write([]byte(b.String()))
@@ -88,15 +98,50 @@ func (a *app) explain(cmd *cobra.Command, kind string, markdown bool) error {
 			}
 		}
 	}
+	for _, d := range config.Blocks() {
+		if d.Kind == kind {
+			found = true
+			if err := a.writeReference(d, markdown); err != nil {
+				return err
+			}
+		}
+	}
 	if found {
 		return nil
 	}
-	return usageError(cmd, fmt.Errorf("there is no source, stage or sink %q%s", kind, didYouMean(kind, a.kinds())))
+	return usageError(cmd, fmt.Errorf("there is no source, stage, sink or other block %q%s", kind, didYouMean(kind, a.kinds())))
+}
+
+// explainAll prints the whole reference as one page.
+func (a *app) explainAll() error {
+	var b bytes.Buffer
+	b.WriteString("# Reference of pipeline files\n\nMade by `pipe stages --markdown`. [`pipelines/`](../pipelines/) shows these blocks at work.\n")
+	write := func(d config.Doc) error {
+		b.WriteString("\n")
+		return d.WriteMarkdown(&b, 2)
+	}
+	for _, d := range config.Blocks() {
+		if err := write(d); err != nil {
+			return err
+		}
+	}
+	for _, part := range roles {
+		for _, role := range part.roles {
+			for _, kind := range a.registry.Kinds(role) {
+				c, _ := a.registry.Lookup(role, kind)
+				if err := write(config.Describe(c)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	_, err := a.Out.Write(b.Bytes())
+	return err
 }
 
 func (a *app) writeReference(d config.Doc, markdown bool) error {
 	if markdown {
-		return d.WriteMarkdown(a.Out)
+		return d.WriteMarkdown(a.Out, 1)
 	}
 	width := 80
 	if f, ok := terminal(a.Out); ok {
@@ -105,13 +150,16 @@ func (a *app) writeReference(d config.Doc, markdown bool) error {
 	return d.WriteText(a.Out, width)
 }
 
-// kinds lists the kinds of all roles.
+// kinds lists the kinds of all roles, and the other blocks.
 func (a *app) kinds() []string {
 	var kinds []string
 	for _, part := range roles {
 		for _, role := range part.roles {
 			kinds = append(kinds, a.registry.Kinds(role)...)
 		}
+	}
+	for _, d := range config.Blocks() {
+		kinds = append(kinds, d.Kind)
 	}
 	return kinds
 }
