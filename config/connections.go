@@ -96,7 +96,7 @@ func (l *loader) mainConnection() *connection {
 	c := &connection{name: defaultConnection}
 	l.secrets.addURL(url)
 	if err := checkURL(url); err != nil {
-		l.report(hcl.DiagError, nil, "Invalid URL", "The environment variable AMQP_URL is %s", sentence(err.Error()))
+		l.report(hcl.DiagError, nil, "Invalid URL", "The environment variable AMQP_URL cannot be used: %s.", err)
 		url = pool.DefaultURL
 	}
 	c.options.URLs = []string{url}
@@ -192,7 +192,7 @@ func (l *loader) tls(b *hclsyntax.Block, decl *tlsBlock) *tls.Config {
 		c.RootCAs = x509.NewCertPool()
 		switch {
 		case err != nil:
-			wrong("ca_file: %s", fileProblem(decl.CAFile, err))
+			wrong("ca_file: %s.", fileProblem(decl.CAFile, err))
 		case !c.RootCAs.AppendCertsFromPEM(pem):
 			wrong("ca_file: %s holds no certificate in PEM format.", decl.CAFile)
 		}

@@ -180,6 +180,7 @@ func (d *decoder) setExchange(n *entity) {
 		return
 	}
 	d.checkType(n.block, decl.Type)
+	d.checkArguments(n.block, decl.Arguments)
 	*n.exchange = pool.Exchange{
 		Name: n.exchange.Name, Type: decl.Type, Transient: !decl.Durable, AutoDelete: decl.AutoDelete,
 		Internal: decl.Internal, Arguments: decl.Arguments, Passive: decl.Passive,
@@ -227,6 +228,7 @@ func (d *decoder) setQueue(n *entity) {
 		return
 	}
 	d.checkQueue(n.block, &decl)
+	d.checkArguments(n.block, decl.Arguments)
 	*n.queue = pool.Queue{
 		Name: n.queue.Name, Type: decl.Type, Transient: !decl.Durable, AutoDelete: decl.AutoDelete, Exclusive: decl.Exclusive,
 		DeadLetterRoutingKey: decl.DeadLetterRoutingKey, DeadLetterStrategy: decl.DeadLetterStrategy,
@@ -251,6 +253,24 @@ func (d *decoder) setDeadLetter(q *pool.Queue, to *pool.Exchange) {
 			q.Arguments = pool.Table{}
 		}
 		q.Arguments["x-dead-letter-exchange"] = ""
+	}
+}
+
+// brokerNames are the names that the broker has for arguments, where they are not "x-" and the same with hyphens.
+var brokerNames = map[string]string{
+	"type": "x-queue-type", "dead_letter": "x-dead-letter-exchange", "alternate_exchange": "alternate-exchange",
+}
+
+// checkArguments refuses what is given twice: by an argument of its own, and among the further arguments.
+func (d *decoder) checkArguments(b *hclsyntax.Block, further map[string]any) {
+	for _, name := range keys(b.Body.Attributes) {
+		key, ok := brokerNames[name]
+		if !ok {
+			key = "x-" + strings.ReplaceAll(name, "_", "-")
+		}
+		if _, twice := further[key]; twice {
+			d.error(b.Body.Attributes["arguments"].SrcRange, "Two ways to give an argument", "Give either %s or %q in arguments.", name, key)
+		}
 	}
 }
 
@@ -386,6 +406,9 @@ func (l *loader) declaredAs(kind, name string, c *connection) *entity {
 // collectTopology gives every connection what is declared on it.
 func (l *loader) collectTopology() {
 	for _, n := range l.entities {
+		if n.name() == "" {
+			continue // which has been told
+		}
 		t := &n.connection.topology
 		if n.exchange != nil {
 			t.Exchanges = append(t.Exchanges, *n.exchange)

@@ -75,6 +75,9 @@ func sentence(s string) string {
 	if s == "" {
 		return s
 	}
+	if word, _, _ := strings.Cut(s, " "); strings.ContainsAny(word, `:/_"'.`) {
+		return ended(s) // a name, or an address
+	}
 	return ended(strings.ToUpper(s[:1]) + s[1:])
 }
 

@@ -40,7 +40,7 @@ func (l *loader) read(paths []string) (sources []source) {
 func (l *loader) find(path string) []string {
 	info, err := os.Stat(path)
 	if err != nil {
-		l.report(hcl.DiagError, nil, "File cannot be read", "%s", fileProblem(path, err))
+		l.report(hcl.DiagError, nil, "File cannot be read", "%s.", fileProblem(path, err))
 		return nil
 	}
 	if !info.IsDir() {
@@ -48,7 +48,7 @@ func (l *loader) find(path string) []string {
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
-		l.report(hcl.DiagError, nil, "Folder cannot be read", "%s", fileProblem(path, err))
+		l.report(hcl.DiagError, nil, "Folder cannot be read", "%s.", fileProblem(path, err))
 		return nil
 	}
 	var names []string
@@ -77,7 +77,7 @@ func (l *loader) readFile(name string) ([]byte, bool) {
 		text, err = os.ReadFile(name)
 	}
 	if err != nil {
-		l.report(hcl.DiagError, nil, "File cannot be read", "%s", fileProblem(name, err))
+		l.report(hcl.DiagError, nil, "File cannot be read", "%s.", fileProblem(name, err))
 	}
 	return text, err == nil
 }
@@ -88,7 +88,7 @@ func fileProblem(name string, err error) string {
 	if errors.As(err, &p) {
 		err = p.Err
 	}
-	return fmt.Sprintf("%s: %s", name, sentence(err.Error()))
+	return fmt.Sprintf("%s: %s", name, err)
 }
 
 // parse makes a tree of a file, and remembers its text. The tree is not nil, and lacks what could not be

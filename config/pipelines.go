@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
 	"github.com/pipeamqp/pipe/engine"
@@ -313,17 +312,19 @@ func (d *decoder) make(c *engine.Component, b *hclsyntax.Block, generic []any) (
 		all = joined.Unwrap()
 	}
 	for _, err := range all {
-		d.error(argumentRange(b, err), "Invalid "+in.what, "%s", sentence(err.Error()))
+		d.constructorError(b, in.what, err)
 	}
 	return nil, false
 }
 
-// argumentRange returns the place of what a constructor complains about: the argument whose name begins the
-// error's text, or else the block.
-func argumentRange(b *hclsyntax.Block, err error) hcl.Range {
-	word, _, _ := strings.Cut(err.Error(), " ")
+// constructorError reports what a constructor complains about: at the argument whose name begins the error's text, or else
+// at the block.
+func (d *decoder) constructorError(b *hclsyntax.Block, what string, err error) {
+	text := err.Error()
+	word, _, _ := strings.Cut(text, " ")
 	if a := b.Body.Attributes[strings.TrimSuffix(word, ":")]; a != nil {
-		return a.SrcRange
+		d.error(a.SrcRange, "Invalid "+what, "%s", ended(text))
+		return
 	}
-	return b.DefRange()
+	d.error(b.DefRange(), "Invalid "+what, "%s", sentence(text))
 }

@@ -73,7 +73,7 @@ func (l *loader) first(all map[string]*variable, name string, v *variable, b *hc
 }
 
 func (l *loader) duplicate(at hcl.Range, what string, first hcl.Range) {
-	l.error(at, "Duplicate name", "There is a %s already, at %s.", what, position(first))
+	l.error(at, "Duplicate name", "There already is %s, at %s.", what, position(first))
 }
 
 func position(r hcl.Range) string {

@@ -32,7 +32,7 @@ func parseAddress(text string) (address, error) {
 	uri, err := amqp.ParseURI(text)
 	if err != nil {
 		// The library's error may quote the URL, and with it the password.
-		return address{}, errors.New("not an AMQP URL as amqp://user:password@host:5672/vhost, with special characters percent-encoded")
+		return address{}, errors.New("not an AMQP URL, as amqp://host:5672/vhost with user and password before the host and special characters percent-encoded")
 	}
 	a := address{uri: uri}
 	if u, err := url.Parse(text); err == nil {
