@@ -25,7 +25,7 @@ build: ## build bin/pipe
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/pipe ./cmd/pipe
 
 test: rabbitmq ## run all tests on a private RabbitMQ
-	$(WITH_BROKER) sh -c 'for m in $(MODULES); do (cd $$m && go test $(TESTFLAGS) ./...) || exit 1; done'
+	$(WITH_BROKER) sh -c 'for m in $(MODULES); do (cd $$m && go test -timeout 20m $(TESTFLAGS) ./...) || exit 1; done'
 
 race: ## run all tests with the race detector
 	$(MAKE) test TESTFLAGS='-race $(TESTFLAGS)'

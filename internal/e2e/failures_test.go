@@ -197,6 +197,7 @@ pipeline "ill" {
 }
 
 func TestBrokerDownAtTheStart(t *testing.T) {
+	t.Parallel()
 	node := testbroker.Private(t)
 	if err := node.Halt(background()); err != nil {
 		t.Fatal(err)
@@ -212,6 +213,7 @@ func TestBrokerDownAtTheStart(t *testing.T) {
 
 // TestSecondSignal expects that a second signal does not wait for anything.
 func TestSecondSignal(t *testing.T) {
+	t.Parallel()
 	node := testbroker.Private(t)
 	p := start(t, node.URL(), healthy)
 	carriesOn(t, node.URL())

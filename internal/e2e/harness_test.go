@@ -118,6 +118,19 @@ func tail(s string, n int) string {
 
 func (p *process) signal(s os.Signal) { _ = p.cmd.Process.Signal(s) }
 
+// peakMemory returns the most memory that the process has had, in bytes; 0 where the system does not tell. (What the system
+// tells at the end of a process may be the peak of the one that started it.)
+func (p *process) peakMemory() int64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	var kB int64
+	_, _ = fmt.Sscan(rest, &kB)
+	return kB * 1024
+}
+
 // wait waits until the process has ended, and returns its exit code, -1 if a signal ended it.
 func (p *process) wait() int {
 	p.t.Helper()
