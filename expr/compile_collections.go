@@ -99,7 +99,10 @@ func (c *compiler) splat(e *hclsyntax.SplatExpr) node {
 		if err != nil {
 			return v, err
 		}
-		items := splatItems(v)
+		items, err := splatItems(e, v, at)
+		if err != nil {
+			return v, err
+		}
 		if err := e.spend(elementCost*len(items), at); err != nil {
 			return v, err
 		}
@@ -115,14 +118,18 @@ func (c *compiler) splat(e *hclsyntax.SplatExpr) node {
 	return n
 }
 
-func splatItems(v value) []value {
+func splatItems(e *env, v value, at *place) ([]value, *Error) {
 	switch v.kind {
 	case kindList:
-		return v.open().items
+		c, err := e.open(v, at)
+		if err != nil {
+			return nil, err
+		}
+		return c.items, nil
 	case kindNull:
-		return nil
+		return nil, nil
 	}
-	return []value{v}
+	return []value{v}, nil
 }
 
 // loop is a for expression: its variables, and what it does with each element.
@@ -186,7 +193,10 @@ func (l *loop) run(e *env) (value, *Error) {
 // each calls f for every element that the condition lets through: a list's in order, an object's in
 // the order of its keys.
 func (l *loop) each(e *env, from value, f func() *Error) *Error {
-	c := from.open()
+	c, err := e.open(from, l.from)
+	if err != nil {
+		return err
+	}
 	for _, i := range iterationOrder(c) {
 		if err := e.spend(elementCost, l.at); err != nil {
 			return err
@@ -194,7 +204,6 @@ func (l *loop) each(e *env, from value, f func() *Error) *Error {
 		l.enter(e, c, i)
 		keep := boolValue(true)
 		if l.condition != nil {
-			var err *Error
 			if keep, err = l.condition(e); err != nil {
 				return err
 			}

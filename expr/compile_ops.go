@@ -14,9 +14,9 @@ func (c *compiler) binary(e *hclsyntax.BinaryOpExpr) node {
 	n := over(e.SrcRange, l, r)
 	switch e.Op {
 	case hclsyntax.OpEqual:
-		n.eval = equality(l, r, true)
+		n.eval = equality(l, r, n.at, true)
 	case hclsyntax.OpNotEqual:
-		n.eval = equality(l, r, false)
+		n.eval = equality(l, r, n.at, false)
 	case hclsyntax.OpLessThan:
 		n.eval = ordering(l, r, n.at, func(order int) bool { return order < 0 })
 	case hclsyntax.OpLessThanOrEqual:
@@ -31,7 +31,7 @@ func (c *compiler) binary(e *hclsyntax.BinaryOpExpr) node {
 	return n
 }
 
-func equality(l, r node, want bool) eval {
+func equality(l, r node, at *place, want bool) eval {
 	if l.constant != nil {
 		l, r = r, l
 	}
@@ -47,8 +47,29 @@ func equality(l, r node, want bool) eval {
 		if err != nil {
 			return b, err
 		}
-		return boolValue(equal(a, b) == want), nil
+		if a.kind < kindList || a.kind != b.kind {
+			return boolValue(equal(a, b) == want), nil
+		}
+		same, err := e.equalComposites(a, b, at)
+		return boolValue(same == want), err
 	}
+}
+
+// equalComposites compares two lists or two objects.
+func (e *env) equalComposites(a, b value, at *place) (same bool, err *Error) {
+	if a.ref, err = e.open(a, at); err != nil {
+		return false, err
+	}
+	if b.ref, err = e.open(b, at); err != nil {
+		return false, err
+	}
+	if len(a.ref.items) != len(b.ref.items) {
+		return false, nil
+	}
+	if err = e.look(openingCost*(a.weight(maxReading)+b.weight(maxReading)), at); err != nil {
+		return false, err
+	}
+	return equal(a, b), nil
 }
 
 // equalToString is the comparison that conditions use most.
@@ -317,7 +338,11 @@ func (c *compiler) join(e *hclsyntax.TemplateJoinExpr) node {
 		if v.kind != kindList {
 			return at.fail("not a list but %t", v)
 		}
-		for _, item := range v.open().items {
+		c, err := e.open(v, at)
+		if err != nil {
+			return err
+		}
+		for _, item := range c.items {
 			if e.text, err = appendText(e.text, item, at); err != nil {
 				return err
 			}

@@ -288,12 +288,13 @@ func relative(n node, s step, r hcl.Range, path string) node {
 		if err != nil {
 			return v, err
 		}
-		if found := v.step(s); found.kind != kindMissing {
-			return found, nil
+		found, err := e.step(v, s, at)
+		if err == nil && found.kind == kindMissing {
+			err = absent(v, s, at)
 		}
-		return value{}, absent(v, s, at)
+		return found, err
 	}
-	result.opt = then(n.reach(), s)
+	result.opt = then(n.reach(), s, at)
 	return result
 }
 
@@ -305,13 +306,13 @@ func (n *node) reach() eval {
 	return n.eval
 }
 
-func then(from eval, s step) eval {
+func then(from eval, s step, at *place) eval {
 	return func(e *env) (value, *Error) {
 		v, err := from(e)
 		if err != nil {
 			return v, err
 		}
-		return v.step(s), nil
+		return e.step(v, s, at)
 	}
 }
 
@@ -324,69 +325,6 @@ func (v value) step(s step) value {
 		return v.element(int64(s.index))
 	}
 	return missing
-}
-
-// index compiles an index that may be known only for each message.
-func (c *compiler) index(e *hclsyntax.IndexExpr) node {
-	n, key := c.compile(e.Collection), c.indexKey(e.Key)
-	if n.broken || key.broken {
-		return c.failed(e.SrcRange)
-	}
-	if key.constant != nil {
-		s, text, ok := valueStep(*key.constant)
-		if !ok {
-			c.report(e.BracketRange, "Invalid index", "An index is a string or a whole number, not %s.", key.constant.kind)
-			return c.failed(e.SrcRange)
-		}
-		return c.step(n, s, text, e.BracketRange, e.SrcRange)
-	}
-	if n.root == rootError {
-		c.report(e.BracketRange, "Invalid index", "An attribute of error is named in the file, as error.message.")
-		return c.failed(e.SrcRange)
-	}
-	return dynamicIndex(n, key, e.SrcRange)
-}
-
-// indexKey compiles an index, which must be there whatever the path around it is asked.
-func (c *compiler) indexKey(e hclsyntax.Expression) node {
-	defer c.probe(false)()
-	return c.compile(e)
-}
-
-func dynamicIndex(n, key node, r hcl.Range) node {
-	result := over(r, n, key)
-	if n.at.path != "" {
-		result.at.path = n.at.path + "[…]"
-	}
-	at, keyAt := n.at, key.at
-	lookup := func(e *env, collection eval) (value, value, step, *Error) {
-		v, err := collection(e)
-		if err != nil {
-			return v, v, step{}, err
-		}
-		k, err := key.eval(e)
-		if err != nil {
-			return v, v, step{}, err
-		}
-		s, _, ok := valueStep(k)
-		if !ok {
-			return v, v, s, keyAt.fail("an index is a string or a whole number, not %t", k)
-		}
-		return v, v.step(s), s, nil
-	}
-	result.eval = func(e *env) (value, *Error) {
-		from, found, s, err := lookup(e, n.eval)
-		if err == nil && found.kind == kindMissing {
-			err = absent(from, s, at)
-		}
-		return found, err
-	}
-	from := n.reach()
-	result.opt = func(e *env) (value, *Error) {
-		_, found, _, err := lookup(e, from)
-		return found, err
-	}
-	return result
 }
 
 var subtraction = regexp.MustCompile(`^(.+)-([0-9]+|body|msg|error|var|local|[a-z]+\()$`)

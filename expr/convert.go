@@ -110,6 +110,9 @@ func toGo(v value, at *place) (any, *Error) {
 	if v.ref != nil && v.ref.goes != nil {
 		return v.ref.goes, nil
 	}
+	if v.ref != nil && v.weight(maxOutput) > maxOutput {
+		return nil, at.fail(tooLarge, v)
+	}
 	return compositeToGo(v.deep(), at)
 }
 

@@ -40,7 +40,7 @@ func newEdit(scope *Scope, set []assignment, unset []target) *Edit {
 		case a.target.rawBody:
 			e.raw = i
 		case a.target.body != nil && !removed(a.target, unset):
-			n := e.tree().at(a.target)
+			n := e.tree(a.target).at(a.target)
 			n.set = i
 			e.body.markSets(a.target.body)
 		}
@@ -51,7 +51,7 @@ func newEdit(scope *Scope, set []assignment, unset []target) *Edit {
 			e.body = nil
 			return e
 		case t.body != nil:
-			e.tree().at(t).remove = true
+			e.tree(t).at(t).remove = true
 		}
 	}
 	return e
@@ -74,9 +74,10 @@ type editNode struct {
 	children []*editNode
 }
 
-func (e *Edit) tree() *editNode {
+// tree returns the root, which stands where the first target does.
+func (e *Edit) tree(first target) *editNode {
 	if e.body == nil {
-		e.body = &editNode{set: -1, place: &place{path: "body"}}
+		e.body = &editNode{set: -1, place: &place{first.at.rng, "body"}}
 	}
 	return e.body
 }

@@ -2,15 +2,29 @@ package expr
 
 import (
 	"sync"
+	"unsafe"
 
 	"github.com/pipeamqp/pipe/engine"
 )
 
-// maxOutput is how many bytes one evaluation may produce. An element of a list and a turn of a for
-// count as elementCost, so that no expression can fill the memory or run for ever.
+// What one evaluation may do, so that no message can make an expression fill the memory or run for
+// long: a loop in a loop, or one that looks through all of the body in every turn, is the square of
+// what it is given.
 const (
-	maxOutput   = 64 << 20
-	elementCost = 64
+	maxOutput   = 64 << 20 // bytes that it produces
+	elementCost = 64       // of an element that is produced, and of a turn of a for
+	maxElements = maxOutput / elementCost
+
+	maxReading     = 64 << 20 // bytes that it looks through …
+	bodyReadings   = 16       // … after it has looked through this many bodies
+	openingCost    = 4        // of a byte of a list or object that is looked into
+	comparisonCost = 4        // of an element that is looked for
+	matchingCost   = 8        // of a byte that a regular expression is held against
+)
+
+const (
+	tooLarge = "the result is too large: an expression may produce 64 MiB"
+	tooMuch  = "too much work: the same values are looked through again and again"
 )
 
 // eval is a compiled expression.
@@ -43,6 +57,16 @@ type env struct {
 	args    []value
 	text    []byte
 	spent   int
+	read    int
+	opened  [2]opened
+	turn    int // which of opened is replaced next
+}
+
+// opened is a list or object from a body that was looked into. In a loop it is likely to be the same
+// again in the next turn.
+type opened struct {
+	text string
+	*composite
 }
 
 var envs = sync.Pool{New: func() any { return new(env) }}
@@ -50,13 +74,13 @@ var envs = sync.Pool{New: func() any { return new(env) }}
 func enter(m *engine.Message) *env {
 	e := envs.Get().(*env)
 	e.message = m
-	e.spent = 0
+	e.spent, e.read = 0, -bodyReadings*len(m.Body)
 	return e
 }
 
 // leave gives the env back without anything that belongs to the message. It runs after a panic too.
 func (e *env) leave() {
-	e.message = nil
+	e.message, e.opened = nil, [2]opened{}
 	clear(e.locals[:cap(e.locals)])
 	clear(e.args[:cap(e.args)])
 	e.locals, e.args, e.text = e.locals[:0], e.args[:0], e.text[:0]
@@ -70,9 +94,50 @@ func (e *env) leave() {
 func (e *env) spend(bytes int, at *place) *Error {
 	e.spent += bytes
 	if e.spent > maxOutput || bytes < 0 {
-		return at.fail("the result is too large: an expression may produce 64 MiB", missing)
+		return at.fail(tooLarge, missing)
 	}
 	return nil
+}
+
+// look counts what is about to be looked through.
+func (e *env) look(bytes int, at *place) *Error {
+	e.read += bytes
+	if e.read > maxReading {
+		return at.fail(tooMuch, missing)
+	}
+	return nil
+}
+
+// open returns what a list or object holds, one level deep.
+func (e *env) open(v value, at *place) (*composite, *Error) {
+	if v.ref != nil {
+		return v.ref, nil
+	}
+	for _, o := range e.opened {
+		if len(o.text) == len(v.str) && unsafe.StringData(o.text) == unsafe.StringData(v.str) {
+			return o.composite, nil
+		}
+	}
+	if err := e.look(openingCost*len(v.str), at); err != nil {
+		return nil, err
+	}
+	c := v.open()
+	if len(c.items) > maxElements {
+		return nil, at.fail("%t of more than a million elements", v)
+	}
+	e.opened[e.turn] = opened{v.str, c}
+	e.turn = (e.turn + 1) % len(e.opened)
+	return c, nil
+}
+
+// step returns what a step from v leads to, or missing.
+func (e *env) step(v value, s step, at *place) (value, *Error) {
+	if v.isRaw() {
+		if err := e.look(len(v.str), at); err != nil {
+			return value{}, err
+		}
+	}
+	return v.step(s), nil
 }
 
 // makeString makes a string of scratch text from a position on, and gives the scratch back.

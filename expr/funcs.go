@@ -280,6 +280,9 @@ func (f *tableFunction) evaluate(e *env, args []node) *Error {
 		if err == nil {
 			v, err = f.param(i).convert(v, args[i].at)
 		}
+		if err == nil && (v.kind == kindString || v.kind == kindBytes) {
+			err = e.look(len(v.str), args[i].at)
+		}
 		if err != nil {
 			return err
 		}
@@ -326,9 +329,13 @@ func (f *tableFunction) invokeExpanded(args []node, at *site) eval {
 		if err != nil {
 			return value{}, err
 		}
+		c, err := e.open(list, last.at)
+		if err != nil {
+			return value{}, err
+		}
 		here := *at
 		here.args = at.args[:len(fixed):len(fixed)]
-		for i, v := range list.open().items {
+		for i, v := range c.items {
 			if v, err = f.param(len(fixed)+i).convert(v, last.at); err != nil {
 				return v, err
 			}

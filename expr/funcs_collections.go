@@ -1,6 +1,9 @@
 package expr
 
-import "unicode/utf8"
+import (
+	"slices"
+	"unicode/utf8"
+)
 
 var collectionFunctions = []tableFunction{
 	{
@@ -40,31 +43,49 @@ var collectionFunctions = []tableFunction{
 	},
 }
 
-func length(_ *env, args []value, at *site) (value, *Error) {
+func length(e *env, args []value, at *site) (value, *Error) {
 	switch v := args[0]; v.kind {
 	case kindString:
 		return intValue(int64(utf8.RuneCountInString(v.str))), nil
 	case kindBytes:
 		return intValue(int64(len(v.str))), nil
 	case kindList, kindObject:
-		return intValue(int64(v.size())), nil
+		c, err := e.open(v, at.arg(0))
+		if err != nil {
+			return value{}, err
+		}
+		return intValue(int64(len(c.items))), nil
 	default:
 		return value{}, at.arg(0).fail("has no length: it is %t", v)
 	}
 }
 
-func contains(_ *env, args []value, _ *site) (value, *Error) {
-	for _, item := range args[0].open().items {
-		if equal(item, args[1]) {
-			return boolValue(true), nil
-		}
+func contains(e *env, args []value, at *site) (value, *Error) {
+	list, err := e.open(args[0], at.arg(0))
+	if err != nil {
+		return value{}, err
 	}
-	return boolValue(false), nil
+	wanted := args[1]
+	if wanted.kind >= kindList {
+		if err := e.look(openingCost*(args[0].weight(maxReading)+wanted.weight(maxReading)), &at.place); err != nil {
+			return value{}, err
+		}
+		wanted = wanted.full()
+	}
+	i := slices.IndexFunc(list.items, func(item value) bool { return equal(item, wanted) })
+	compared := i + 1
+	if i < 0 {
+		compared = len(list.items)
+	}
+	return boolValue(i >= 0), e.look(comparisonCost*compared, &at.place)
 }
 
 // sorted returns what an object holds, in the order of its keys.
 func sorted(e *env, v value, at *site, pick func(c *composite, i int) value) (value, *Error) {
-	c := v.open()
+	c, err := e.open(v, at.arg(0))
+	if err != nil {
+		return value{}, err
+	}
 	if err := e.spend(elementCost*len(c.items), &at.place); err != nil {
 		return value{}, err
 	}
@@ -85,8 +106,11 @@ func values(e *env, args []value, at *site) (value, *Error) {
 
 func merge(e *env, args []value, at *site) (value, *Error) {
 	b := newObject(fewKeys)
-	for _, object := range args {
-		c := object.open()
+	for i, object := range args {
+		c, err := e.open(object, at.arg(i))
+		if err != nil {
+			return value{}, err
+		}
 		if err := e.spend(elementCost*len(c.items), &at.place); err != nil {
 			return value{}, err
 		}
@@ -99,26 +123,32 @@ func merge(e *env, args []value, at *site) (value, *Error) {
 
 func concat(e *env, args []value, at *site) (value, *Error) {
 	var list []value
-	for _, part := range args {
-		items := part.open().items
-		if err := e.spend(elementCost*len(items), &at.place); err != nil {
+	for i, part := range args {
+		c, err := e.open(part, at.arg(i))
+		if err != nil {
 			return value{}, err
 		}
-		list = append(list, items...)
+		if err := e.spend(elementCost*len(c.items), &at.place); err != nil {
+			return value{}, err
+		}
+		list = append(list, c.items...)
 	}
 	return listValue(list), nil
 }
 
-func element(_ *env, args []value, at *site) (value, *Error) {
-	items := args[0].open().items
+func element(e *env, args []value, at *site) (value, *Error) {
+	list, err := e.open(args[0], at.arg(0))
+	if err != nil {
+		return value{}, err
+	}
 	i, err := toInt(args[1], at.arg(1))
 	switch {
 	case err != nil:
 		return value{}, err
-	case len(items) == 0:
+	case len(list.items) == 0:
 		return value{}, at.arg(0).fail("the list is empty", args[0])
 	case i < 0:
 		return value{}, at.arg(1).fail("an index is not negative", args[1])
 	}
-	return items[i%int64(len(items))], nil
+	return list.items[i%int64(len(list.items))], nil
 }

@@ -2,6 +2,7 @@ package expr
 
 import (
 	"regexp"
+	"regexp/syntax"
 	"strings"
 	"unicode/utf8"
 )
@@ -161,11 +162,14 @@ func split(e *env, args []value, at *site) (value, *Error) {
 
 func join(e *env, args []value, at *site) (value, *Error) {
 	from := len(e.text)
-	for i, item := range args[1].open().items {
+	list, err := e.open(args[1], at.arg(1))
+	if err != nil {
+		return value{}, err
+	}
+	for i, item := range list.items {
 		if i > 0 {
 			e.text = append(e.text, args[0].str...)
 		}
-		var err *Error
 		if e.text, err = appendText(e.text, item, at.arg(1)); err != nil {
 			return value{}, err
 		}
@@ -199,9 +203,13 @@ func substr(_ *env, args []value, at *site) (value, *Error) {
 // maxPattern is how long a regular expression may be, in bytes.
 const maxPattern = 1000
 
-func matches(_ *env, args []value, at *site) (value, *Error) {
+func matches(e *env, args []value, at *site) (value, *Error) {
 	pattern, err := compilePattern(args[0].str, at.arg(0))
 	if err != nil {
+		return value{}, err
+	}
+	// Who writes the message may have made a pattern that is slow on purpose.
+	if err := e.look(instructions(args[0].str)*(64+len(args[1].str)), &at.place); err != nil {
 		return value{}, err
 	}
 	return boolValue(pattern.MatchString(args[1].str)), nil
@@ -213,9 +221,25 @@ func bindMatches(first value, at *place) (func(*env, []value, *site) (value, *Er
 	if err != nil {
 		return nil, err
 	}
-	return func(_ *env, args []value, _ *site) (value, *Error) {
+	return func(e *env, args []value, at *site) (value, *Error) {
+		if err := e.look(matchingCost*len(args[1].str), &at.place); err != nil {
+			return value{}, err
+		}
 		return boolValue(pattern.MatchString(args[1].str)), nil
 	}, nil
+}
+
+// instructions is how large the program of a regular expression is.
+func instructions(pattern string) int {
+	parsed, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return 0
+	}
+	program, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		return 0
+	}
+	return len(program.Inst)
 }
 
 func compilePattern(s string, at *place) (*regexp.Regexp, *Error) {

@@ -15,8 +15,8 @@ type fataler interface {
 	Fatal(...any)
 }
 
-// syntax parses an expression.
-func syntax(t fataler, source string) hclsyntax.Expression {
+// parsed returns the syntax tree of an expression.
+func parsed(t fataler, source string) hclsyntax.Expression {
 	t.Helper()
 	e, diags := hclsyntax.ParseExpression([]byte(source), "test.hcl", hcl.InitialPos)
 	if diags.HasErrors() {

@@ -216,11 +216,11 @@ func editOf(t *rapid.T, sets, unsets [][]string) *Edit {
 	for _, p := range unsets {
 		unset = append(unset, pathSource(p))
 	}
-	a, diags := scope.Assignments(syntax(t, "{"+strings.Join(set, "\n")+"}"))
+	a, diags := scope.Assignments(parsed(t, "{"+strings.Join(set, "\n")+"}"))
 	if diags.HasErrors() {
 		t.Fatal(diags)
 	}
-	u, diags := scope.Paths(syntax(t, "["+strings.Join(unset, ",")+"]"))
+	u, diags := scope.Paths(parsed(t, "["+strings.Join(unset, ",")+"]"))
 	if diags.HasErrors() {
 		t.Fatal(diags)
 	}
@@ -361,8 +361,8 @@ func TestEditKeepsOtherBytes(t *testing.T) {
 		{`{"a":"x"}`, `{}`, `[body.a.b]`, `{"a":"x"}`},
 	} {
 		scope := NewScope(nil)
-		set, diags := scope.Assignments(syntax(t, test.set))
-		unset, more := scope.Paths(syntax(t, test.unset))
+		set, diags := scope.Assignments(parsed(t, test.set))
+		unset, more := scope.Paths(parsed(t, test.unset))
 		if diags.HasErrors() || more.HasErrors() {
 			t.Fatal(diags, more)
 		}

@@ -84,14 +84,17 @@ func skipComposite(s string, i int) int {
 	}
 }
 
-// eachMember calls f with every key, as it is written, and the text of its value.
-func eachMember(s string, f func(key, text string)) {
+// eachMember calls f with every key, as it is written, and the text of its value, until f returns
+// false.
+func eachMember(s string, f func(key, text string) bool) {
 	i := skipSpace(s, 1)
 	for s[i] == '"' {
 		keyEnd := skipString(s, i)
 		start := skipSpace(s, skipSpace(s, keyEnd)+1)
 		end := skipValue(s, start)
-		f(s[i+1:keyEnd-1], s[start:end])
+		if !f(s[i+1:keyEnd-1], s[start:end]) {
+			return
+		}
 		if i = skipSpace(s, end); s[i] == ',' {
 			i = skipSpace(s, i+1)
 		}
@@ -114,10 +117,11 @@ func eachElement(s string, f func(text string) bool) {
 
 func rawField(s, key string) value {
 	found := ""
-	eachMember(s, func(raw, text string) {
+	eachMember(s, func(raw, text string) bool {
 		if raw == key && !hasEscape(raw) || hasEscape(raw) && unescape(raw) == key {
 			found = text
 		}
+		return true
 	})
 	if found == "" {
 		return missing
@@ -141,14 +145,17 @@ func rawList(s string) *composite {
 	c := &composite{}
 	eachElement(s, func(text string) bool {
 		c.items = append(c.items, rawValue(text))
-		return true
+		return len(c.items) <= maxElements
 	})
 	return c
 }
 
 func rawObject(s string) *composite {
 	b := newObject(fewKeys)
-	eachMember(s, func(key, text string) { b.set(unescape(key), rawValue(text)) })
+	eachMember(s, func(key, text string) bool {
+		b.set(unescape(key), rawValue(text))
+		return len(b.c.items) <= maxElements
+	})
 	return &b.c
 }
 

@@ -40,6 +40,9 @@ func appendJSONNumber(dst []byte, v value, at *place) ([]byte, *Error) {
 }
 
 func appendComposite(dst []byte, v value, at *place) ([]byte, *Error) {
+	if v.weight(maxOutput) > maxOutput {
+		return dst, at.fail(tooLarge, v)
+	}
 	open, closing := byte('['), byte(']')
 	if v.kind == kindObject {
 		open, closing = '{', '}'

@@ -164,9 +164,15 @@ func (p *program) elements(e *env) ([][]byte, *Error) {
 	if v.kind != kindList {
 		return nil, p.place.fail("not a list but %t", v)
 	}
-	items := v.open().items
-	list := make([][]byte, len(items))
-	for i, item := range items {
+	if v.ref != nil && v.weight(maxOutput) > maxOutput {
+		return nil, p.place.fail(tooLarge, v)
+	}
+	c, err := e.open(v, &p.place)
+	if err != nil {
+		return nil, err
+	}
+	list := make([][]byte, len(c.items))
+	for i, item := range c.items {
 		if list[i], err = appendJSON(nil, item, &p.place); err != nil {
 			return nil, err
 		}
@@ -214,5 +220,5 @@ func (p *program) object(e *env) (*composite, *Error) {
 	if v.kind != kindObject {
 		return nil, p.place.fail("not an object but %t", v)
 	}
-	return v.open(), nil
+	return e.open(v, &p.place)
 }

@@ -123,7 +123,8 @@ func (c *composite) find(key string) (int, bool) {
 	return 0, false
 }
 
-// open returns what a list or object holds, one level deep.
+// open returns what a list or object holds, one level deep. Of too many elements it returns one more
+// than there may be.
 func (v value) open() *composite {
 	if v.ref != nil {
 		return v.ref
@@ -158,8 +159,37 @@ func (v value) element(i int64) value {
 	return v.ref.items[i]
 }
 
-// size returns how many elements or keys a list or object has.
-func (v value) size() int { return len(v.open().items) }
+// weight is about how many bytes a value has, if that is no more than most; lists and objects are
+// counted as often as they are referred to.
+func (v value) weight(most int) int {
+	w := len(v.str)
+	if v.ref == nil {
+		return w
+	}
+	for i, item := range v.ref.items {
+		if v.ref.keys != nil {
+			w += len(v.ref.keys[i])
+		}
+		if w += 1 + item.weight(most-w); w > most {
+			break
+		}
+	}
+	return w
+}
+
+// full returns v with everything inside it opened, wherever it came from.
+func (v value) full() value {
+	if v.kind < kindList || v.isRaw() {
+		return v.deep()
+	}
+	c := *v.ref
+	c.items = make([]value, len(v.ref.items))
+	for i, item := range v.ref.items {
+		c.items[i] = item.full()
+	}
+	v.ref = &c
+	return v
+}
 
 // unalias views a string as bytes that nobody may write.
 func unalias(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
