@@ -125,7 +125,7 @@ func (s *Session) delayLocked() time.Duration {
 
 func (s *Session) flushLocked(all bool) {
 	n, frames := s.acks.flush(all, s.ack)
-	s.pool.counters.acked.Add(uint64(n))         
+	s.pool.counters.acked.Add(uint64(n))
 	s.pool.counters.ackFrames.Add(uint64(frames))
 }
 
