@@ -57,8 +57,18 @@ type local struct {
 
 // compile makes a program of an expression. With error diagnostics the program is not to be used.
 func (s *Scope) compile(e hcl.Expression) (*program, hcl.Diagnostics) {
+	return s.compileTo(e, func(v value, _ *place) (value, *Error) { return v, nil })
+}
+
+// compileTo compiles an expression whose value is converted when it is evaluated; what is known at start must be fit for that.
+func (s *Scope) compileTo(e hcl.Expression, convert func(value, *place) (value, *Error)) (*program, hcl.Diagnostics) {
 	c := &compiler{scope: s}
 	n := c.top(e)
+	if n.constant != nil && !n.broken {
+		if _, err := convert(*n.constant, n.at); err != nil {
+			c.diags = append(c.diags, err.diagnose())
+		}
+	}
 	if c.diags.HasErrors() {
 		return nil, c.diags
 	}

@@ -25,15 +25,15 @@ func NewScope(start *hcl.EvalContext) *Scope {
 	return &Scope{start: start}
 }
 
-// Bool compiles a condition. A value that is neither true nor false is an error when it is evaluated.
+// Bool compiles a condition. A value that is neither true nor false is an error when it is evaluated, or at once if it is known.
 func (s *Scope) Bool(e hcl.Expression) (Bool, hcl.Diagnostics) {
-	p, diags := s.compile(e)
+	p, diags := s.compileTo(e, toBool)
 	return Bool{p}, diags
 }
 
 // String compiles an expression whose value is wanted as a string.
 func (s *Scope) String(e hcl.Expression) (String, hcl.Diagnostics) {
-	p, diags := s.compile(e)
+	p, diags := s.compileTo(e, toString)
 	return String{p}, diags
 }
 
