@@ -49,8 +49,11 @@ func rootNode(kind root, r hcl.Range, name string) node {
 func (c *compiler) startTime(t hcl.Traversal, r hcl.Range) node {
 	name := t.RootName()
 	if !c.scope.knows(name) {
-		c.report(t[0].SourceRange(), "Unknown name", "There is nothing named %q here.%s",
-			name, suggest(name, c.names()))
+		hint := suggest(name, c.names())
+		if hint == "" {
+			hint = " The message is body, for what is in it, and msg, for its headers and properties."
+		}
+		c.report(t[0].SourceRange(), "Unknown name", "There is nothing named %q here.%s", name, hint)
 		return c.failed(r)
 	}
 	v, diags := t.TraverseAbs(c.scope.start)
