@@ -53,6 +53,7 @@ type compiler struct {
 type local struct {
 	name string
 	item *hclsyntax.AnonSymbolExpr
+	path string // how errors name the item of a splat
 }
 
 // compile makes a program of an expression. With error diagnostics the program is not to be used.
@@ -277,7 +278,7 @@ func (e *env) set(local int, v value) {
 func (c *compiler) item(e *hclsyntax.AnonSymbolExpr) node {
 	for i := len(c.locals) - 1; i >= 0; i-- {
 		if c.locals[i].item == e {
-			return c.local(i, e.SrcRange, "item")
+			return c.local(i, e.SrcRange, c.locals[i].path)
 		}
 	}
 	c.report(e.SrcRange, "Invalid expression", "An item is only known inside its splat.")

@@ -89,7 +89,11 @@ func (c *compiler) key(e *hclsyntax.ObjectConsKeyExpr) node {
 // as a list of that one value, and null as an empty list.
 func (c *compiler) splat(e *hclsyntax.SplatExpr) node {
 	source := c.compile(e.Source)
-	item := c.bind(local{item: e.Item})
+	path := source.at.path
+	if path != "" {
+		path += "[*]"
+	}
+	item := c.bind(local{item: e.Item, path: path})
 	each := c.lazily(e.Each)
 	n := over(e.SrcRange, source, each)
 	c.unbind(item, &n)

@@ -76,7 +76,7 @@ func dynamicIndex(n, key node, r hcl.Range) node {
 	result.eval = func(e *env) (value, *Error) {
 		from, found, s, err := lookup(e, n.eval)
 		if err == nil && found.kind == kindMissing {
-			err = absent(from, s, at)
+			err = absent(from, s, at, r)
 		}
 		return found, err
 	}

@@ -163,7 +163,7 @@ func keyStep(key cty.Value) (s step, text string, ok bool) {
 func valueStep(v value) (s step, text string, ok bool) {
 	switch {
 	case v.kind == kindString:
-		text = `["` + v.str + `"]`
+		text = "[" + strconv.Quote(v.str) + "]"
 		return step{v.str, indexOf(v.str)}, text, true
 	case v.isNumber():
 		key := string(appendNumber(nil, v))
@@ -241,7 +241,7 @@ func (v *view) explain(path []step, at *place) *Error {
 		parent := v.spans[n.slot].kind
 		n = v.paths.child(n, s)
 		if v.spans[n.slot].kind == kindMissing {
-			return absent(value{kind: parent}, s, &place{rng: at.rng, path: text})
+			return absent(value{kind: parent}, s, &place{at.rng, text}, at.rng)
 		}
 		text += s.text()
 	}
@@ -256,7 +256,7 @@ func (s step) text() string {
 	case hclsyntax.ValidIdentifier(s.key):
 		return "." + s.key
 	}
-	return `["` + s.key + `"]`
+	return "[" + strconv.Quote(s.key) + "]"
 }
 
 func (s step) isNumber() bool {
@@ -264,9 +264,10 @@ func (s step) isNumber() bool {
 	return ok
 }
 
-// absent says why a step from a value leads nowhere. at is the place of that value.
-func absent(from value, s step, at *place) *Error {
-	below := &place{rng: at.rng}
+// absent says why a step from a value leads nowhere. at is the place of that value, own the range of
+// the path with the step.
+func absent(from value, s step, at *place, own hcl.Range) *Error {
+	below := &place{rng: own}
 	if at.path != "" {
 		below.path = at.path + s.text()
 	}
@@ -285,7 +286,7 @@ func absent(from value, s step, at *place) *Error {
 func relative(n node, s step, r hcl.Range, path string) node {
 	result := over(r, n)
 	result.at.path = path
-	inner, at := n.eval, n.at
+	inner, at, own := n.eval, n.at, result.at.rng
 	result.eval = func(e *env) (value, *Error) {
 		v, err := inner(e)
 		if err != nil {
@@ -293,7 +294,7 @@ func relative(n node, s step, r hcl.Range, path string) node {
 		}
 		found, err := e.step(v, s, at)
 		if err == nil && found.kind == kindMissing {
-			err = absent(v, s, at)
+			err = absent(v, s, at, own)
 		}
 		return found, err
 	}

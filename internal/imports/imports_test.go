@@ -30,6 +30,7 @@ var may = map[string][]string{
 	"bench":               {"internal/rabbitmq"},
 	"internal/rabbitmq":   {},
 	"internal/testbroker": {"internal/rabbitmq"},
+	"internal/testpool":   {"pool"},
 }
 
 // never lists what must not be imported from outside, directly or through something else.

@@ -14,6 +14,7 @@ import (
 	"github.com/pipeamqp/pipe/engine/enginetest"
 	"github.com/pipeamqp/pipe/expr"
 	"github.com/pipeamqp/pipe/internal/testbroker"
+	"github.com/pipeamqp/pipe/internal/testpool"
 	"github.com/pipeamqp/pipe/pool"
 	"github.com/pipeamqp/pipe/sinks/amqp"
 	sourceamqp "github.com/pipeamqp/pipe/sources/amqp"
@@ -22,28 +23,6 @@ import (
 const patience = time.Minute
 
 func TestMain(m *testing.M) { os.Exit(testbroker.Main(m)) }
-
-// started opens a pool, which is closed when the test ends.
-func started(t *testing.T, url string, o pool.PublishOptions) *pool.Pool {
-	t.Helper()
-	p, err := pool.Open(pool.Options{URLs: []string{url}, Publish: o})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	if err := p.Start(ctx); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := p.Close(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	return p
-}
 
 func newSink(t *testing.T, c amqp.Config) *amqp.Sink {
 	t.Helper()
@@ -123,7 +102,7 @@ func TestConformance(t *testing.T) {
 	enginetest.TestSink(t, func(t *testing.T) enginetest.SinkCase {
 		url := testbroker.VHost(t)
 		testbroker.Declare(t, url, "q")
-		p := started(t, url, pool.PublishOptions{})
+		p := testpool.Start(t, pool.Options{URLs: []string{url}})
 		return enginetest.SinkCase{
 			Sink:     newSink(t, amqp.Config{Connection: p, Queue: &pool.Queue{Name: "q"}, Mandatory: true}),
 			Received: func(n int) []*engine.Message { return received(t, p, "q", n) },
@@ -154,7 +133,7 @@ func message(body, key string) *engine.Message {
 }
 
 func TestRoutingKey(t *testing.T) {
-	p := started(t, bound(t), pool.PublishOptions{})
+	p := testpool.Start(t, pool.Options{URLs: []string{bound(t)}})
 	x := &pool.Exchange{Name: "x"}
 	as := newSink(t, amqp.Config{Connection: p, Exchange: x, Mandatory: true})
 	sent(t, as, message(`{}`, "a.kept"))
@@ -169,7 +148,7 @@ func TestRoutingKey(t *testing.T) {
 }
 
 func TestNowhereToGo(t *testing.T) {
-	p := started(t, bound(t), pool.PublishOptions{})
+	p := testpool.Start(t, pool.Options{URLs: []string{bound(t)}})
 	mandatory := newSink(t, amqp.Config{Connection: p, Exchange: &pool.Exchange{Name: "x"}, Mandatory: true})
 	failed(t, mandatory, message(`{}`, "b"), engine.KindUnroutable, true, `"x"`, `"b"`)
 	sent(t, mandatory, message(`{}`, "a"))
@@ -185,7 +164,7 @@ func TestNowhereToGo(t *testing.T) {
 }
 
 func TestExchangeBy(t *testing.T) {
-	p := started(t, bound(t), pool.PublishOptions{})
+	p := testpool.Start(t, pool.Options{URLs: []string{bound(t)}})
 	s := newSink(t, amqp.Config{
 		Connection: p, Mandatory: true, RoutingKey: expr.MustParseString(`"a"`),
 		ExchangeBy: expr.MustParseString(`body.to`), Exchanges: []*pool.Exchange{{Name: "x"}, {Name: "none"}},
@@ -197,7 +176,7 @@ func TestExchangeBy(t *testing.T) {
 }
 
 func TestTooLarge(t *testing.T) {
-	p := started(t, bound(t), pool.PublishOptions{MaxMessage: 1000})
+	p := testpool.Start(t, pool.Options{URLs: []string{bound(t)}, Publish: pool.PublishOptions{MaxMessage: 1000}})
 	s := newSink(t, amqp.Config{Connection: p, Queue: &pool.Queue{Name: "q"}, Mandatory: true})
 	failed(t, s, message(strings.Repeat("x", 1001), ""), engine.KindTooLarge, true, "1001", "1000")
 	sent(t, s, message(strings.Repeat("x", 1000), ""))
@@ -205,7 +184,7 @@ func TestTooLarge(t *testing.T) {
 
 // TestHeaders expects that the sink's headers join the message's, which stay what they are for others.
 func TestHeaders(t *testing.T) {
-	p := started(t, bound(t), pool.PublishOptions{})
+	p := testpool.Start(t, pool.Options{URLs: []string{bound(t)}})
 	headers, err := expr.ParseMap(`{ tier = body.tier, both = "sink", nested = { a = [1, "b"] } }`)
 	if err != nil {
 		t.Fatal(err)
@@ -230,7 +209,7 @@ func TestHeaders(t *testing.T) {
 }
 
 func TestDeliveryMode(t *testing.T) {
-	p := started(t, bound(t), pool.PublishOptions{})
+	p := testpool.Start(t, pool.Options{URLs: []string{bound(t)}})
 	for mode, want := range map[string][3]uint8{"keep": {0, 1, 2}, "": {0, 1, 2}, "persistent": {2, 2, 2}, "transient": {1, 1, 1}} {
 		s := newSink(t, amqp.Config{Connection: p, Queue: &pool.Queue{Name: "q"}, DeliveryMode: mode})
 		for input := range uint8(3) {
@@ -245,7 +224,7 @@ func TestDeliveryMode(t *testing.T) {
 }
 
 func TestUserID(t *testing.T) {
-	p := started(t, bound(t), pool.PublishOptions{})
+	p := testpool.Start(t, pool.Options{URLs: []string{bound(t)}})
 	q := &pool.Queue{Name: "q"}
 	m := message("x", "")
 	m.Properties.UserID = "somebody else"
@@ -270,7 +249,7 @@ func TestFullQueue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newSink(t, amqp.Config{Connection: started(t, url, pool.PublishOptions{}), Queue: &pool.Queue{Name: "full"}, Mandatory: true})
+	s := newSink(t, amqp.Config{Connection: testpool.Start(t, pool.Options{URLs: []string{url}}), Queue: &pool.Queue{Name: "full"}, Mandatory: true})
 	sent(t, s, message("first", ""))
 	testbroker.Eventually(t, patience, func() bool {
 		err = send(t, s, message("second", ""))
@@ -282,7 +261,7 @@ func TestFullQueue(t *testing.T) {
 }
 
 func TestClosed(t *testing.T) {
-	p := started(t, bound(t), pool.PublishOptions{})
+	p := testpool.Start(t, pool.Options{URLs: []string{bound(t)}})
 	s := newSink(t, amqp.Config{Connection: p, Queue: &pool.Queue{Name: "q"}, Mandatory: true})
 	sent(t, s, message("x", ""))
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

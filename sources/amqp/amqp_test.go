@@ -12,6 +12,7 @@ import (
 	"github.com/pipeamqp/pipe/engine"
 	"github.com/pipeamqp/pipe/engine/enginetest"
 	"github.com/pipeamqp/pipe/internal/testbroker"
+	"github.com/pipeamqp/pipe/internal/testpool"
 	"github.com/pipeamqp/pipe/pool"
 	sinkamqp "github.com/pipeamqp/pipe/sinks/amqp"
 	"github.com/pipeamqp/pipe/sources/amqp"
@@ -21,34 +22,12 @@ const patience = time.Minute
 
 func TestMain(m *testing.M) { os.Exit(testbroker.Main(m)) }
 
-// started opens a pool, which is closed when the test ends.
-func started(t *testing.T, url string) *pool.Pool {
-	t.Helper()
-	p, err := pool.Open(pool.Options{URLs: []string{url}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	if err := p.Start(ctx); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := p.Close(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	return p
-}
-
 // TestConformance also shows that what the sink publishes comes in unchanged.
 func TestConformance(t *testing.T) {
 	enginetest.TestSource(t, func(t *testing.T) enginetest.SourceCase {
 		url := testbroker.VHost(t)
 		testbroker.Declare(t, url, "q")
-		p := started(t, url)
+		p := testpool.Start(t, pool.Options{URLs: []string{url}})
 		source, err := amqp.New(amqp.Config{Connection: p, Queue: &pool.Queue{Name: "q"}})
 		if err != nil {
 			t.Fatal(err)
@@ -114,7 +93,7 @@ func TestWhereItCameFrom(t *testing.T) {
 	if err := ch.PublishWithContext(t.Context(), "amq.topic", "a.b", false, false, m); err != nil {
 		t.Fatal(err)
 	}
-	got := take(t, amqp.Config{Connection: started(t, url), Queue: &pool.Queue{Name: "q"}}, 1)[0]
+	got := take(t, amqp.Config{Connection: testpool.Start(t, pool.Options{URLs: []string{url}}), Queue: &pool.Queue{Name: "q"}}, 1)[0]
 	if got.Exchange != "amq.topic" || got.RoutingKey != "a.b" || got.Redelivered || got.DeliveryCount != 0 || got.Properties.UserID != "guest" {
 		t.Errorf("%+v", got)
 	}
@@ -128,7 +107,7 @@ func TestDeliveryCount(t *testing.T) {
 		t.Fatal(err)
 	}
 	testbroker.Publish(t, url, "q", amqp091.Publishing{DeliveryMode: 2, Headers: amqp091.Table{"own": "header"}})
-	source, err := amqp.New(amqp.Config{Connection: started(t, url), Queue: &pool.Queue{Name: "q"}})
+	source, err := amqp.New(amqp.Config{Connection: testpool.Start(t, pool.Options{URLs: []string{url}}), Queue: &pool.Queue{Name: "q"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +139,7 @@ func TestConsumer(t *testing.T) {
 	testbroker.Declare(t, url, "q")
 	priority := 7
 	source, err := amqp.New(amqp.Config{
-		Connection: started(t, url), Queue: &pool.Queue{Name: "q"}, Prefetch: 3, ConsumerTag: "the tag",
+		Connection: testpool.Start(t, pool.Options{URLs: []string{url}}), Queue: &pool.Queue{Name: "q"}, Prefetch: 3, ConsumerTag: "the tag",
 		Exclusive: true, Priority: &priority, Arguments: map[string]any{"x-own": "argument"},
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -101,6 +102,9 @@ const ballast = 16 << 20
 
 // serve runs a configuration until it is stopped.
 func (a *app) serve(stops *stops, c *config.Config, out *output, drain time.Duration) error {
+	if !slices.ContainsFunc(c.Pipelines, hasSource) {
+		return &exitError{code: exitInvalid, err: errors.New("nothing to run: no pipeline of the files has a source")}
+	}
 	untouched := make([]byte, ballast)
 	defer runtime.KeepAlive(untouched)
 	s := newSession(c, out.log, drain, stops.now)
