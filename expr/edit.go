@@ -17,7 +17,7 @@ type Edit struct {
 }
 
 // NewEdit combines what a stage sets and what it removes; either may be unset. What both name is
-// removed. Both come from the same scope.
+// removed. Where both come from the same scope, one scan of the body serves them.
 func NewEdit(set Assignments, unset Paths) *Edit {
 	var (
 		scope   *Scope

@@ -22,7 +22,7 @@ func NewScope(start *hcl.EvalContext) *Scope {
 	if start == nil {
 		start = &hcl.EvalContext{}
 	}
-	return &Scope{start: start}
+	return &Scope{start: start, paths: pathSet{slots: 1}}
 }
 
 // Bool compiles a condition. A value that is neither true nor false is an error when it is evaluated, or at once if it is known.

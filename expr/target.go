@@ -119,7 +119,7 @@ func (c *compiler) target(e hcl.Expression) (target, bool) {
 	if key, ok := e.(*hclsyntax.ObjectConsKeyExpr); ok {
 		e = key.Wrapped
 	}
-	native, ok := e.(hclsyntax.Expression)
+	native, ok := written(e)
 	if !ok {
 		return c.noTarget(e.Range())
 	}
@@ -136,6 +136,22 @@ func (c *compiler) target(e hcl.Expression) (target, bool) {
 		return c.messageTarget(t, native)
 	}
 	return c.noTarget(e.Range())
+}
+
+// written returns a place that is written as it is, neither in quotes nor in parentheses, where a
+// value would be meant.
+func written(e hcl.Expression) (hclsyntax.Expression, bool) {
+	switch e := e.(type) {
+	case *hclsyntax.ScopeTraversalExpr:
+		return e, true
+	case *hclsyntax.IndexExpr:
+		_, ok := written(e.Collection)
+		return e, ok
+	case *hclsyntax.RelativeTraversalExpr:
+		_, ok := written(e.Source)
+		return e, ok
+	}
+	return nil, false
 }
 
 func (c *compiler) noTarget(r hcl.Range) (target, bool) {
