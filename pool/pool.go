@@ -29,6 +29,7 @@ type Pool struct {
 	listen  []*link
 	publish []*link
 	lanes   []*lane
+	gets    *getter
 
 	ctx      context.Context // of everything in the background
 	cancel   context.CancelFunc
@@ -83,6 +84,7 @@ func Open(o Options) (*Pool, error) {
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.draining, p.drain = context.WithCancel(p.ctx)
+	p.gets = newGetter(p)
 	for i := range o.Listen.Connections {
 		p.listen = append(p.listen, newLink(p, true, i))
 	}
@@ -175,6 +177,9 @@ func (p *Pool) drained(ctx context.Context) error {
 	select {
 	case <-p.noConsumer:
 	case <-ctx.Done():
+		return p.outstanding(ctx)
+	}
+	if !p.gets.drain(ctx) {
 		return p.outstanding(ctx)
 	}
 	for _, l := range p.lanes {

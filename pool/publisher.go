@@ -144,12 +144,29 @@ func (pub *Publisher) doneLocked() {
 	}
 }
 
+// Result is how a message ended that was given to [Pool.PublishAsync]: Err is nil when the broker has confirmed it.
+type Result struct {
+	Publishing *Publishing
+	Err        error
+}
+
+// PublishAsync publishes m and calls f with its outcome: exactly once, and not before the outcome is known. Calls of PublishAsync and
+// Publish keep their order. It waits for room as [Publisher.Send] does, and f may be called from where Send calls back: f may publish
+// again, but should not wait for long. [Pool.Close] waits for the outcomes.
+func (p *Pool) PublishAsync(ctx context.Context, m *Publishing, f func(Result)) {
+	p.plainPublisher().Send(ctx, m, func(err error) { f(Result{m, err}) })
+}
+
+func (p *Pool) plainPublisher() *Publisher {
+	p.plain.once.Do(func() { p.plain.publisher = p.Publisher("publish") })
+	return p.plain.publisher
+}
+
 // Publish publishes m and waits for its outcome, or until ctx ends: then the outcome is unknown, and the
 // error wraps [ErrUnconfirmed] and the cause of ctx.
 func (p *Pool) Publish(ctx context.Context, m *Publishing) error {
-	p.plain.once.Do(func() { p.plain.publisher = p.Publisher("publish") })
 	told := make(chan error, 1)
-	p.plain.publisher.Send(ctx, m, func(err error) { told <- err })
+	p.plainPublisher().Send(ctx, m, func(err error) { told <- err })
 	select {
 	case err := <-told:
 		return err

@@ -62,6 +62,10 @@ func newSession(g *generation, prefetch int) *Session {
 	return s
 }
 
+func (o Outcome) String() string {
+	return [...]string{"abandoned", "acknowledged", "rejected", "requeued"}[o&3]
+}
+
 // Settle settles the delivery with the given tag. Acknowledgements go out in batches. A second call for
 // a tag is refused and counted; a call after the channel has gone is dropped and counted, and the broker
 // delivers the message again.
@@ -90,6 +94,27 @@ func (s *Session) Settle(tag uint64, o Outcome) {
 	if s.acks.unsettled == 0 && s.settled != nil {
 		close(s.settled)
 		s.settled = nil
+	}
+}
+
+// abandonIfOpen abandons the delivery unless it has been settled.
+func (s *Session) abandonIfOpen(tag uint64) {
+	s.mu.Lock()
+	i := s.acks.find(tag)
+	isOpen := i >= 0 && s.acks.entries[i].fate == open
+	s.mu.Unlock()
+	if isOpen {
+		s.Settle(tag, Abandon)
+	}
+}
+
+// forgotten settles a delivery that the broker has forgotten already.
+func (s *Session) forgotten(tag uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.acks.settle(tag, Reject) { // as one that the broker has no longer
+		s.pool.counters.unsettled.Add(-1)
+		s.pool.counters.acked.Add(1)
 	}
 }
 
