@@ -2,8 +2,9 @@ package expr
 
 import (
 	"fmt"
-	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -331,19 +332,28 @@ func (v value) step(s step) value {
 	return missing
 }
 
-var subtraction = regexp.MustCompile(`^(.+)-([0-9]+|body|msg|error|var|local|[a-z]+\()$`)
-
 // warnSubtraction warns of body.total-1, which is the name of a field.
 func (c *compiler) warnSubtraction(key, path string, r hcl.Range) {
-	m := subtraction.FindStringSubmatch(key)
-	if m == nil {
+	i := strings.LastIndexByte(key, '-')
+	if i <= 0 || !c.isOperand(key[i+1:]) {
 		return
 	}
+	right := key[i+1:]
 	c.diags = append(c.diags, &hcl.Diagnostic{
 		Severity: hcl.DiagWarning,
 		Summary:  "A name that looks like a subtraction",
 		Detail: "This reads the field \"" + key + "\": a name may contain a minus sign. To subtract, put spaces around it: " +
-			path[:len(path)-len(m[2])-1] + " - " + m[2] + ". For the field, write [\"" + key + "\"].",
+			strings.TrimSuffix(path, "-"+right) + " - " + right + ". For the field, write [\"" + key + "\"].",
 		Subject: &r,
 	})
+}
+
+// isOperand reports whether the end of a name would mean something on its own.
+func (c *compiler) isOperand(s string) bool {
+	switch s {
+	case "body", "msg", "error", "var", "local":
+		return true
+	}
+	_, number := parseInt(s)
+	return number || slices.ContainsFunc(c.locals, func(l local) bool { return l.name == s && s != "" })
 }

@@ -95,8 +95,8 @@ func TestErrors(t *testing.T) {
 		`"%{ for v in body.n }%{ endfor }"`:       `1,14-20: body.n: not a list or an object but a number`,
 		`"%{ for v in body.l }${[v]}%{ endfor }"`: `1,24-27: cannot be made a string: it is a list`,
 		`max(body.l...) + max(body.s...)`:         `1,22-28: body.s: not a list but a string`,
-		`max(body.none...)`:                       `1,1-18: max(numbers number...): the argument "numbers" is missing`,
-		`lower(body.same...)`:                     `1,1-20: lower(s string) takes 1 at most, and was given 2`,
+		`max(body.none...)`:                       `1,1-18: cannot be called: max(numbers number...): the argument "numbers" is missing`,
+		`lower(body.same...)`:                     `1,1-20: cannot be called: lower(s string) takes 1 at most, and was given 2`,
 		`max([1, body.s]...)`:                     `1,5-16: not a number but a string`,
 		// Numbers.
 		`body.big + 1`:        `1,1-13: the result does not fit a 64-bit integer`,

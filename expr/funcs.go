@@ -97,9 +97,9 @@ func (f *tableFunction) param(i int) param { return f.params[min(i, len(f.params
 func (f *tableFunction) takes(count int) string {
 	switch {
 	case count < f.least:
-		return fmt.Sprintf("%s: the argument %q is missing.", f.signature(), f.params[count].name)
+		return fmt.Sprintf("%s: the argument %q is missing", f.signature(), f.params[count].name)
 	case count > len(f.params) && !f.many:
-		return fmt.Sprintf("%s takes %d at most, and was given %d.", f.signature(), len(f.params), count)
+		return fmt.Sprintf("%s takes %d at most, and was given %d", f.signature(), len(f.params), count)
 	}
 	return ""
 }
@@ -165,7 +165,7 @@ func (c *compiler) call(e *hclsyntax.FunctionCallExpr) node {
 			return c.failed(e.Range())
 		}
 	} else if why := f.takes(len(e.Args)); why != "" {
-		c.report(e.Range(), "Wrong number of arguments", "%s", why)
+		c.report(e.Range(), "Wrong number of arguments", "%s.", why)
 		return c.failed(e.Range())
 	}
 	args := make([]node, len(e.Args))
@@ -343,7 +343,7 @@ func (f *tableFunction) invokeExpanded(args []node, at *site) eval {
 			here.args = append(here.args, last.at)
 		}
 		if why := f.takes(len(e.args) - base); why != "" {
-			return value{}, at.fail(strings.TrimSuffix(why, "."), missing)
+			return value{}, at.fail("cannot be called: "+why, missing)
 		}
 		return f.call(e, e.args[base:], &here)
 	}

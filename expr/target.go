@@ -72,7 +72,8 @@ type target struct {
 func (s *Scope) Assignments(e hcl.Expression) (Assignments, hcl.Diagnostics) {
 	pairs, diags := hcl.ExprMap(e)
 	if diags.HasErrors() {
-		return Assignments{}, diags
+		return Assignments{}, hcl.Diagnostics{problem(e.Range(), "Not assignments",
+			"What is set is written in braces, as { body.total = 1, msg.headers[\"x\"] = body.id }.")}
 	}
 	c := &compiler{scope: s}
 	a := &assignments{scope: s}
@@ -95,7 +96,8 @@ func (s *Scope) Assignments(e hcl.Expression) (Assignments, hcl.Diagnostics) {
 func (s *Scope) Paths(e hcl.Expression) (Paths, hcl.Diagnostics) {
 	list, diags := hcl.ExprList(e)
 	if diags.HasErrors() {
-		return Paths{}, diags
+		return Paths{}, hcl.Diagnostics{problem(e.Range(), "Not a list of places",
+			"What is removed is written in brackets, as [body.note, msg.headers[\"x\"]].")}
 	}
 	c := &compiler{scope: s}
 	r := &removals{scope: s}
