@@ -17,8 +17,9 @@ import (
 // This is the hot path: a send locks twice, allocates nothing of its own and hops to no other goroutine.
 // BenchmarkPublish watches it.
 type lane struct {
-	pool *Pool
-	link *link
+	pool     *Pool
+	link     *link
+	starting sync.Once
 
 	mu      sync.Mutex
 	channel *channel        // nil while there is none
@@ -265,6 +266,11 @@ func (l *lane) fail(err error) {
 // ended first.
 func (l *lane) drain(ctx context.Context) bool {
 	l.fail(ErrClosed)
+	return l.rest(ctx)
+}
+
+// rest waits until everything sent has its outcome. It returns false when ctx ended first.
+func (l *lane) rest(ctx context.Context) bool {
 	l.mu.Lock()
 	idle := l.idle
 	if idle == nil {

@@ -20,6 +20,8 @@ const (
 	DefaultWriteTimeout    = 30 * time.Second
 	DefaultPublishChannels = 16
 	DefaultPublishWindow   = 1000
+	DefaultLeases          = 8
+	DefaultLeaseWarning    = time.Minute
 	DefaultPrefetch        = 500
 	// DefaultMaxMessage is what RabbitMQ 3 accepts unless it is configured otherwise.
 	DefaultMaxMessage = 128 << 20
@@ -53,6 +55,9 @@ type Options struct {
 	// TLS is used for amqps:// addresses; nil means the system's authorities, TLS 1.2 at least.
 	TLS *tls.Config
 
+	// LeaseWarning is how long a lease may be held before a line in the log says where it was taken.
+	LeaseWarning time.Duration
+
 	Listen  ListenOptions
 	Publish PublishOptions
 
@@ -83,6 +88,8 @@ type PublishOptions struct {
 	// Channels is how many publishing channels there may be in all; [DefaultPublishChannels] by
 	// default. Each publisher has one to itself until there are more publishers than channels.
 	Channels int
+	// Leases is how many leases there may be at once, each with a channel of its own; [DefaultLeases] by default.
+	Leases int
 	// Window is how many messages may wait for their confirm on one channel: 1 to
 	// [MaxPublishWindow], which is the default.
 	Window int
@@ -147,9 +154,10 @@ func (o *Options) complete() ([]address, error) {
 	between("listen connections", o.Listen.Connections, 1, 1024)
 	between("publish connections", o.Publish.Connections, 1, 1024)
 	between("publish channels", o.Publish.Channels, o.Publish.Connections, 2047*max(1, o.Publish.Connections))
+	between("leases", o.Publish.Leases, 1, 2047)
 	between("publish window", o.Publish.Window, 1, MaxPublishWindow)
 	between("longest message", o.Publish.MaxMessage, 1, 512<<20)
-	for _, d := range []time.Duration{o.DialTimeout, o.CallTimeout, o.WriteTimeout} {
+	for _, d := range []time.Duration{o.DialTimeout, o.CallTimeout, o.WriteTimeout, o.LeaseWarning} {
 		if d < 0 {
 			add("a timeout is negative")
 		}
@@ -176,6 +184,8 @@ func (o *Options) defaults() {
 	set(&o.Publish.Connections, 1)
 	set(&o.Publish.Channels, max(DefaultPublishChannels, o.Publish.Connections))
 	set(&o.Publish.Window, DefaultPublishWindow)
+	set(&o.Publish.Leases, DefaultLeases)
+	set(&o.LeaseWarning, DefaultLeaseWarning)
 	set(&o.Publish.MaxMessage, DefaultMaxMessage)
 	if len(o.URLs) == 0 {
 		o.URLs = []string{DefaultURL}

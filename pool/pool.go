@@ -30,6 +30,7 @@ type Pool struct {
 	publish []*link
 	lanes   []*lane
 	gets    *getter
+	leases  leases
 
 	ctx      context.Context // of everything in the background
 	cancel   context.CancelFunc
@@ -46,6 +47,7 @@ type Pool struct {
 	consumers  int
 	noConsumer chan struct{} // closed when consumers is 0 while closing
 	publishers int
+	waiting    []*lane // lanes that are wanted, until Start
 	topology   []*TopologyError
 	applied    time.Time // when the topology was last begun to be applied
 
@@ -91,8 +93,13 @@ func Open(o Options) (*Pool, error) {
 	for i := range o.Publish.Connections {
 		p.publish = append(p.publish, newLink(p, false, i))
 	}
-	for i := range o.Publish.Channels {
-		p.lanes = append(p.lanes, newLane(p, p.publish[i%len(p.publish)]))
+	p.leases.free = make(chan *lane, o.Publish.Leases)
+	for i := range o.Publish.Channels + o.Publish.Leases {
+		l := newLane(p, p.publish[i%len(p.publish)])
+		p.lanes = append(p.lanes, l)
+		if i >= o.Publish.Channels {
+			p.leases.free <- l
+		}
 	}
 	return p, nil
 }
@@ -113,9 +120,10 @@ func (p *Pool) Start(ctx context.Context) error {
 		for _, l := range p.links() {
 			p.wg.Go(func() { l.run(p.ctx) })
 		}
-		for _, l := range p.lanes[:min(p.publishers, len(p.lanes))] {
+		for _, l := range p.waiting {
 			p.wg.Go(func() { l.run(p.ctx) })
 		}
+		p.waiting = nil
 	}
 	p.mu.Unlock()
 	for _, l := range p.links() {
@@ -141,6 +149,19 @@ func (p *Pool) spawn(f func()) bool {
 	return true
 }
 
+// spawnWhenStarted runs a lane, now or when the pool is started.
+func (p *Pool) spawnWhenStarted(l *lane) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.ctx.Err() != nil:
+	case p.started:
+		p.wg.Go(func() { l.run(p.ctx) })
+	default:
+		p.waiting = append(p.waiting, l)
+	}
+}
+
 // Close stops consumers and publishers, waits until outstanding confirms and settlements are in or ctx
 // ends, and closes the connections. It returns an error when something was still outstanding. It never
 // hangs, however the broker behaves. A second call waits for the same thing.
@@ -159,6 +180,7 @@ func (p *Pool) Close(ctx context.Context) error {
 	p.drain()
 	p.setOver(StateDraining)
 	p.closeErr = p.drained(ctx)
+	p.leases.abandoned(p.log)
 	for _, l := range p.lanes {
 		l.fail(ErrClosed)
 	}
@@ -192,8 +214,12 @@ func (p *Pool) drained(ctx context.Context) error {
 
 func (p *Pool) outstanding(ctx context.Context) error {
 	s := p.Stats()
-	return fmt.Errorf("close pool %q: %d messages are unconfirmed and %d deliveries unsettled: %w",
-		p.opts.Name, s.InFlight, s.Unsettled, context.Cause(ctx))
+	leases := ""
+	if s.Leases > 0 {
+		leases = "; " + p.leases.holders()
+	}
+	return fmt.Errorf("close pool %q: %d messages are unconfirmed and %d deliveries unsettled%s: %w",
+		p.opts.Name, s.InFlight, s.Unsettled, leases, context.Cause(ctx))
 }
 
 // enter and leave count consumers.

@@ -46,12 +46,10 @@ type Publisher struct {
 // as long as there are no more publishers than channels.
 func (p *Pool) Publisher(name string) *Publisher {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	l := p.lanes[p.publishers%len(p.lanes)]
+	l := p.lanes[p.publishers%p.opts.Publish.Channels]
 	p.publishers++
-	if p.started && p.publishers <= len(p.lanes) && p.ctx.Err() == nil {
-		p.wg.Go(func() { l.run(p.ctx) })
-	}
+	p.mu.Unlock()
+	p.startLane(l)
 	return &Publisher{name: name, lane: l}
 }
 
@@ -165,8 +163,12 @@ func (p *Pool) plainPublisher() *Publisher {
 // Publish publishes m and waits for its outcome, or until ctx ends: then the outcome is unknown, and the
 // error wraps [ErrUnconfirmed] and the cause of ctx.
 func (p *Pool) Publish(ctx context.Context, m *Publishing) error {
+	return p.plainPublisher().publish(ctx, m)
+}
+
+func (pub *Publisher) publish(ctx context.Context, m *Publishing) error {
 	told := make(chan error, 1)
-	p.plainPublisher().Send(ctx, m, func(err error) { told <- err })
+	pub.Send(ctx, m, func(err error) { told <- err })
 	select {
 	case err := <-told:
 		return err

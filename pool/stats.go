@@ -64,6 +64,7 @@ type Stats struct {
 	BlockedTime time.Duration // in all
 	InFlight    int           // published and not confirmed
 	Unsettled   int           // handed over and not settled
+	Leases      int           // held
 }
 
 // counters are what Stats is made of.
@@ -71,7 +72,7 @@ type counters struct {
 	published, confirmed, returned, nacked, unknown, refused                  atomic.Uint64
 	delivered, acked, rejected, requeued, abandoned, ackFrames, stale, double atomic.Uint64
 	connects, reconnects, blocked                                             atomic.Uint64
-	unsettled                                                                 atomic.Int64
+	unsettled, leases                                                         atomic.Int64
 }
 
 // blockage measures how long the broker has blocked publishers.
@@ -202,6 +203,7 @@ func (p *Pool) Stats() Stats {
 		Blocked:     c.blocked.Load(),
 		BlockedTime: p.blockage.sum(),
 		Unsettled:   int(c.unsettled.Load()),
+		Leases:      int(c.leases.Load()),
 	}
 	for _, l := range p.lanes {
 		s.InFlight += l.inFlight()
