@@ -10,7 +10,6 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	hcljson "github.com/hashicorp/hcl/v2/json"
 	"github.com/zclconf/go-cty/cty"
-	"github.com/zclconf/go-cty/cty/function"
 	"github.com/zclconf/go-cty/cty/function/stdlib"
 )
 
@@ -33,8 +32,9 @@ func startContext() *hcl.EvalContext {
 				"queue":   cty.CapsuleVal(capsule, new(int)),
 			}),
 		},
-		Functions: map[string]function.Function{"env": stdlib.UpperFunc},
+		Functions: StartFunctions(),
 	}
+	parent.Functions["env"] = stdlib.UpperFunc
 	child := parent.NewChild()
 	child.Variables = map[string]cty.Value{"local": cty.ObjectVal(map[string]cty.Value{"limit": cty.NumberIntVal(10)})}
 	return child

@@ -239,16 +239,6 @@ func pathSource(p []string) string {
 	return s
 }
 
-func decode(t *rapid.T, body string) any {
-	var v any
-	d := json.NewDecoder(strings.NewReader(body))
-	d.UseNumber()
-	if err := d.Decode(&v); err != nil {
-		t.Fatalf("%s: %v", body, err)
-	}
-	return v
-}
-
 // modelSet is what an assignment means.
 func modelSet(v any, path []string, to any, possible bool) (any, bool) {
 	if len(path) == 0 {

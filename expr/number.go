@@ -116,7 +116,11 @@ func trimFraction(literal string) string {
 // appendFloat writes the shortest decimal that reads back as f, which is a float of that many bits.
 func appendFloat(dst []byte, f float64, bits int) []byte {
 	if size := math.Abs(f); size != 0 && (size < 1e-6 || size >= 1e21) {
-		return strconv.AppendFloat(dst, f, 'e', -1, bits)
+		dst = strconv.AppendFloat(dst, f, 'e', -1, bits)
+		if n := len(dst); n >= 4 && string(dst[n-4:n-1]) == "e-0" {
+			dst = append(dst[:n-2], dst[n-1]) // 1e-9, as JSON is usually written
+		}
+		return dst
 	}
 	if f == 0 {
 		f = 0 // no minus sign

@@ -29,7 +29,7 @@ func (f *tableFunction) atStart() function.Function {
 		Impl:        func(args []cty.Value, _ cty.Type) (cty.Value, error) { return f.callAtStart(args) },
 	}
 	for i, p := range f.params {
-		parameter := function.Parameter{Name: p.name, Type: cty.DynamicPseudoType, AllowNull: true}
+		parameter := function.Parameter{Name: p.name, Type: cty.DynamicPseudoType, AllowNull: true, AllowDynamicType: true}
 		if f.many && i == len(f.params)-1 || i >= f.least {
 			spec.VarParam = &parameter
 		} else {
@@ -83,7 +83,7 @@ var hasAtStart = function.New(&function.Spec{
 })
 
 var getAtStart = function.New(&function.Spec{
-	Params: []function.Parameter{pathParameter, {Name: "default", Type: cty.DynamicPseudoType, AllowNull: true}},
+	Params: []function.Parameter{pathParameter, {Name: "default", Type: cty.DynamicPseudoType, AllowNull: true, AllowDynamicType: true}},
 	Type:   anyType,
 	Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
 		v, diags := customdecode.ExpressionClosureFromVal(args[0]).Value()
