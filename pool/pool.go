@@ -32,6 +32,8 @@ type Pool struct {
 	gets    *getter
 	leases  leases
 
+	requests *requests
+
 	ctx      context.Context // of everything in the background
 	cancel   context.CancelFunc
 	draining context.Context // ends when Close begins
@@ -86,7 +88,7 @@ func Open(o Options) (*Pool, error) {
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.draining, p.drain = context.WithCancel(p.ctx)
-	p.gets = newGetter(p)
+	p.gets, p.requests = newGetter(p), newRequests(p)
 	for i := range o.Listen.Connections {
 		p.listen = append(p.listen, newLink(p, true, i))
 	}
