@@ -46,6 +46,9 @@ func (f *tableFunction) callAtStart(args []cty.Value) (cty.Value, error) {
 	at := &site{args: make([]*place, len(args))}
 	values := make([]value, len(args))
 	for i, arg := range args {
+		if !arg.IsWhollyKnown() {
+			return cty.DynamicVal, nil // HCL tries a for with elements that are not known, before it begins
+		}
 		at.args[i] = &place{}
 		v, err := fromCty(arg)
 		if err != nil {

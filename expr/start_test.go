@@ -6,7 +6,6 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
-	ctyjson "github.com/zclconf/go-cty/cty/json"
 )
 
 // TestStartValues: what is known at start takes part in expressions like any constant.
@@ -68,100 +67,6 @@ func TestFolding(t *testing.T) {
 	if first == second || err != nil || err2 != nil {
 		t.Errorf("%v and %v, %v, %v", first, second, err, err2)
 	}
-}
-
-// deviations are the cases of the conformance files that HCL's own evaluator sees in another way, and
-// why.
-var deviations = map[string]string{
-	`true ? 1 : "x"`:   "the branches of a conditional keep their types",
-	`body.t ? 1 : "x"`: "the branches of a conditional keep their types",
-
-	`body.s < "abd"`:                     "strings are ordered",
-	`"B" < "a"`:                          "strings are ordered",
-	`"10" < "9"`:                         "strings are ordered as strings",
-	`0.1 + 0.2`:                          "fractions are float64",
-	`body.max + body.f`:                  "fractions are float64",
-	`"${body.neg}!"`:                     "zero has no sign",
-	`"${body.small}!"`:                   "very small numbers have an exponent",
-	`"${body.huge}!"`:                    "very large numbers have an exponent",
-	`"${body.inf}!"`:                     "very large numbers have an exponent",
-	`body.huge`:                          "this test gives HCL a smaller one",
-	`jsonencode(body.list)`:              "JSON is copied as it is written",
-	`base64encode(base64decode("/w=="))`: "HCL has no bytes",
-}
-
-// TestAgainstHCL evaluates every case of the conformance files that has a value, and needs no more of
-// a message than its body, with HCL's own evaluator, too, and the functions for it. What HCL gives is
-// the same, or the case is one of the deviations.
-func TestAgainstHCL(t *testing.T) {
-	called := map[string]bool{}
-	for _, name := range conformanceFiles(t) {
-		sections := conformanceSections(t, name)
-		ctx := &hcl.EvalContext{Functions: StartFunctions(), Variables: map[string]cty.Value{"body": ctyBody(t, sections["body"])}}
-		for c := range conformanceCases(t, sections) {
-			e, ok := comparableCase(t, c)
-			if !ok {
-				continue
-			}
-			for name := range ctx.Functions {
-				called[name] = called[name] || callsFunction(e, name)
-			}
-			got := "an error"
-			if v, diags := e.Value(ctx); !diags.HasErrors() {
-				got = ctyText(t, v)
-			}
-			same := got != "an error" && sameJSON(t, got, c.want)
-			if _, deviates := deviations[c.source]; same == deviates {
-				t.Errorf("%s is %s in HCL, and %s here", c.source, got, c.want)
-			}
-		}
-	}
-	for name := range StartFunctions() {
-		if !called[name] {
-			t.Errorf("the conformance files have no case of %s that needs no more than a body", name)
-		}
-	}
-}
-
-func ctyBody(t *testing.T, body string) cty.Value {
-	t.Helper()
-	body = strings.ReplaceAll(body, "e10000000", "e1000") // it takes HCL minutes
-	ty, err := ctyjson.ImpliedType([]byte(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := ctyjson.Unmarshal([]byte(body), ty)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
-
-// ctyText is a value of HCL's as JSON.
-func ctyText(t *testing.T, v cty.Value) string {
-	t.Helper()
-	if !v.IsWhollyKnown() {
-		return `"unknown"`
-	}
-	text, err := ctyjson.SimpleJSONValue{Value: v}.MarshalJSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
-
-// comparableCase returns the expression of a case that HCL can evaluate.
-func comparableCase(t *testing.T, c conformanceCase) (hcl.Expression, bool) {
-	if strings.HasPrefix(c.want, "error: ") || strings.HasPrefix(c.want, "refused: ") {
-		return nil, false
-	}
-	e := parsed(t, c.source)
-	for _, v := range e.Variables() {
-		if name := v.RootName(); name == "msg" || name == "error" {
-			return nil, false
-		}
-	}
-	return e, true
 }
 
 // TestStartFunctionErrors: a mistake is told with the argument that it is in.
