@@ -150,6 +150,16 @@ func rawList(s string) *composite {
 	return c
 }
 
+// rawElements copies the texts of all elements.
+func rawElements(s string) [][]byte {
+	var list [][]byte
+	eachElement(s, func(text string) bool {
+		list = append(list, []byte(text))
+		return true
+	})
+	return list
+}
+
 func rawObject(s string) *composite {
 	b := newObject(fewKeys)
 	eachMember(s, func(key, text string) bool {

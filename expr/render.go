@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// appendJSON writes a value as JSON. What comes from a body and was not changed is copied as it is
-// written there. Bytes become base64, a timestamp RFC 3339. Objects keep their order of writing.
+// appendJSON writes a value as JSON. Numbers, lists and objects that come from a body and were not
+// changed are copied as they are written there. Bytes become base64, a timestamp RFC 3339. Objects keep their order of writing.
 func appendJSON(dst []byte, v value, at *place) ([]byte, *Error) {
 	switch v.kind {
 	case kindNull, kindMissing:

@@ -127,8 +127,9 @@ func (p *program) goValue(e *env) (any, *Error) {
 	return toGo(v, &p.place)
 }
 
-// AppendJSON appends the value for m as JSON. What comes from the body and was not changed is copied
-// byte for byte. Errors are as Eval's.
+// AppendJSON appends the value for m as JSON. Numbers, lists and objects that come from the body and
+// were not changed are copied byte for byte; a string is written with as few escapes as it needs.
+// Errors are as Eval's.
 func (v Value) AppendJSON(dst []byte, m *engine.Message) ([]byte, error) {
 	e := enter(m)
 	defer e.leave()
@@ -143,8 +144,8 @@ func (v Value) AppendJSON(dst []byte, m *engine.Message) ([]byte, error) {
 	return dst, nil
 }
 
-// Elements returns the elements of a value that is a list, each as JSON in memory of its own. What
-// comes from the body and was not changed is copied byte for byte. Errors are as Eval's; a value
+// Elements returns the elements of a value that is a list, each as JSON in memory of its own. A
+// list that comes from the body is copied byte for byte, what was made is as AppendJSON's. Errors are as Eval's; a value
 // that is not a list is one.
 func (v Value) Elements(m *engine.Message) ([][]byte, error) {
 	e := enter(m)
@@ -164,15 +165,14 @@ func (p *program) elements(e *env) ([][]byte, *Error) {
 	if v.kind != kindList {
 		return nil, p.place.fail("not a list but %t", v)
 	}
-	if v.ref != nil && v.weight(maxOutput) > maxOutput {
+	if v.isRaw() {
+		return rawElements(v.str), nil
+	}
+	if v.weight(maxOutput) > maxOutput {
 		return nil, p.place.fail(tooLarge, v)
 	}
-	c, err := e.open(v, &p.place)
-	if err != nil {
-		return nil, err
-	}
-	list := make([][]byte, len(c.items))
-	for i, item := range c.items {
+	list := make([][]byte, len(v.ref.items))
+	for i, item := range v.ref.items {
 		if list[i], err = appendJSON(nil, item, &p.place); err != nil {
 			return nil, err
 		}

@@ -174,18 +174,20 @@ func TestConversions(t *testing.T) {
 }
 
 func TestElements(t *testing.T) {
-	m := engine.NewMessage([]byte(`{"l": [ 1.50, {"a" : "\u00e9"}, [ ] , null], "o": {}, "none": [ ]}`), nil)
+	m := engine.NewMessage([]byte(`{"l": [ 1.50, {"a" : "\u00e9"}, [ ] , null], "strings": ["\u00e9\/", "\ud800"], "o": {}, "none": [ ]}`), nil)
 	for source, want := range map[string]string{
-		`body.l`:                      `1.50|{"a" : "\u00e9"}|[ ]|null`,
-		`[for v in body.l : {v = v}]`: `{"v":1.50}|{"v":{"a" : "\u00e9"}}|{"v":[ ]}|{"v":null}`,
-		`[body.l[0], "x"]`:            `1.50|"x"`,
-		`body.none`:                   ``,
-		`[]`:                          ``,
-		`jsondecode("[1 , 2]")`:       `1|2`,
-		`msg.headers`:                 "error: expression:1,1-12: msg.headers: not a list but an object",
-		`body.o`:                      "error: expression:1,1-7: body.o: not a list but an object",
-		`body.x`:                      "error: expression:1,1-7: body.x: there is no such field",
-		`[msg.headers.nan, 1]`:        "error: expression:1,2-17: msg.headers.nan: there is no such header",
+		`body.l`:                            `1.50|{"a" : "\u00e9"}|[ ]|null`,
+		`[for v in body.l : {v = v}]`:       `{"v":1.50}|{"v":{"a" : "\u00e9"}}|{"v":[ ]}|{"v":null}`,
+		`[body.l[0], "x"]`:                  `1.50|"x"`,
+		`body.none`:                         ``,
+		`body.strings`:                      `"\u00e9\/"|"\ud800"`,
+		`[body.strings[0], [body.strings]]`: `"é/"|[["\u00e9\/", "\ud800"]]`,
+		`[]`:                                ``,
+		`jsondecode("[1 , 2]")`:             `1|2`,
+		`msg.headers`:                       "error: expression:1,1-12: msg.headers: not a list but an object",
+		`body.o`:                            "error: expression:1,1-7: body.o: not a list but an object",
+		`body.x`:                            "error: expression:1,1-7: body.x: there is no such field",
+		`[msg.headers.nan, 1]`:              "error: expression:1,2-17: msg.headers.nan: there is no such header",
 	} {
 		list, err := mustValue(t, source).Elements(m)
 		var parts []string
