@@ -129,3 +129,22 @@ func TestLargeIsFine(t *testing.T) {
 		}
 	}
 }
+
+// TestLongLists: a list or object is looked into up to a million elements; copying it needs no look.
+func TestLongLists(t *testing.T) {
+	list := `[` + strings.Repeat("1,", maxElements) + `1]`
+	m := engine.NewMessage([]byte(`{"l": `+list+`, "most": [`+strings.Repeat("1,", maxElements-1)+`1]}`), nil)
+	for source, want := range map[string]string{
+		`length(body.l)`:    `error: expression:1,8-14: body.l: a list of more than a million elements`,
+		`length(body.most)`: `1048576`,
+		`body.l[1048576]`:   `1`,
+		`body.l`:            list,
+	} {
+		if got := outcome(source, m); got != want {
+			t.Errorf("%s is %.100s, want %.100s", source, got, want)
+		}
+	}
+	if elements, err := mustValue(t, `body.l`).Elements(m); err != nil || len(elements) != maxElements+1 {
+		t.Errorf("%d elements, %v", len(elements), err)
+	}
+}

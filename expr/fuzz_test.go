@@ -27,6 +27,7 @@ func FuzzExpression(f *testing.F) {
 	}
 	for _, source := range []string{
 		`{body.total = body.total * 2, msg.headers["x"] = body.id, msg.priority = 3}`, `[body.a, body.items[0].sku, msg.headers.x, msg.type]`,
+		`[for v in var.list : "${v}${local.limit}"]`, `coalesce(var.none, var.nope[body.a], env("x"))`, `body.a-1 + var.fx_eur`,
 		"<<E\n%{ for v in body.items ~}\n${v.sku}\n%{ endfor ~}\nE\n", "<<-E\n    a\n  ${body.id}\n  E\n", `{body = {a = body}}`, `{msg.body = "x"}`,
 	} {
 		f.Add(source, []byte(`{"a": 1, "id": "x", "total": 1.50, "items": [{"sku": "A"}]}`))
@@ -44,8 +45,18 @@ func FuzzExpression(f *testing.F) {
 	})
 }
 
+var fuzzStart = startContext()
+
 func fuzzValues(t *testing.T, e hcl.Expression, body []byte) {
-	scope := NewScope(nil)
+	scope := NewScope(fuzzStart)
+	if b, diags := scope.Bool(e); located(t, diags) {
+		_, err := b.Eval(fuzzMessage(body))
+		explained(t, err)
+	}
+	if s, diags := scope.String(e); located(t, diags) {
+		_, err := s.Eval(fuzzMessage(body))
+		explained(t, err)
+	}
 	v, diags := scope.Value(e)
 	if !located(t, diags) {
 		return
@@ -61,10 +72,6 @@ func fuzzValues(t *testing.T, e hcl.Expression, body []byte) {
 	if err == nil && !json.Valid(out) {
 		t.Fatalf("not JSON: %q", out)
 	}
-	_, err = Bool(v).Eval(m)
-	explained(t, err)
-	_, err = String(v).Eval(m)
-	explained(t, err)
 	explained(t, Map(v).Each(m, func(string, any) error { return nil }))
 	if string(m.Body) != string(body) {
 		t.Fatalf("the body changed: %q", m.Body)
@@ -88,7 +95,7 @@ func callsFunction(e hcl.Expression, name string) bool {
 }
 
 func fuzzEdits(t *testing.T, e hcl.Expression, body []byte) {
-	scope := NewScope(nil)
+	scope := NewScope(fuzzStart)
 	if set, diags := scope.Assignments(e); located(t, diags) {
 		fuzzEdit(t, NewEdit(set, Paths{}), body)
 	}

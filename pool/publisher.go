@@ -173,6 +173,11 @@ func (pub *Publisher) publish(ctx context.Context, m *Publishing) error {
 	case err := <-told:
 		return err
 	case <-ctx.Done():
+	}
+	select {
+	case err := <-told: // it was refused because ctx had ended: it has not been sent
+		return err
+	default:
 		return fmt.Errorf("%w: %w", ErrUnconfirmed, context.Cause(ctx))
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/pipeamqp/pipe/internal/rabbitmq"
 	"github.com/pipeamqp/pipe/internal/testbroker"
 )
 
@@ -238,10 +239,18 @@ func collect(t testing.TB, url, queue string, n int, each func(d *amqp.Delivery)
 	}
 }
 
-// waitEmpty waits until a queue has no message, delivered or not.
-func waitEmpty(t testing.TB, url, queue string) {
+// waitEmpty waits until a queue has no message, neither waiting nor with a consumer.
+func waitEmpty(t testing.TB, node *rabbitmq.Node, url, queue string) {
 	t.Helper()
-	testbroker.Eventually(t, 3*time.Minute, func() bool { return testbroker.Depth(t, url, queue) == 0 }, queue+" is empty")
+	testbroker.Eventually(t, 3*time.Minute, func() bool { return testbroker.Depth(t, url, queue) == 0 }, "nothing waits in "+queue)
+	at, err := amqp.ParseURI(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	testbroker.Eventually(t, time.Minute, func() bool {
+		said, err := node.Ctl(background(), "list_queues", "--quiet", "--no-table-headers", "-p", at.Vhost, "name", "messages")
+		return err == nil && strings.Contains("\n"+said, "\n"+queue+"\t0\n")
+	}, queue+" is empty")
 }
 
 func background() context.Context { return context.Background() }

@@ -125,7 +125,7 @@ func TestManyMessages(t *testing.T) {
 	p.stop() // so that the queue is full at the start
 	fill(t, url, "in", n, order)
 	p = start(t, url, withPrefetch(orders, 500))
-	waitEmpty(t, url, "in")
+	waitEmpty(t, testbroker.Shared(t), url, "in")
 	if peak := p.peakMemory(); peak > 60_000_000 {
 		t.Errorf("peak memory was %d MB, not under 60", peak/1_000_000)
 	} else {
@@ -232,7 +232,7 @@ func TestKill(t *testing.T) {
 		p.wait()
 	}
 	p := start(t, url, withPrefetch(straight, prefetch))
-	waitEmpty(t, url, "in")
+	waitEmpty(t, testbroker.Shared(t), url, "in")
 	p.stop()
 	duplicates := tally(t, url, "rest", n)
 	t.Logf("%d duplicates after %d kills", duplicates, moments)
@@ -257,7 +257,7 @@ func TestTerminate(t *testing.T) {
 		slowest = max(slowest, time.Since(begin))
 	}
 	p := start(t, url, withPrefetch(straight, prefetch))
-	waitEmpty(t, url, "in")
+	waitEmpty(t, testbroker.Shared(t), url, "in")
 	p.stop()
 	t.Logf("the slowest of %d stops took %s", moments, slowest.Round(time.Millisecond))
 	k := 0
@@ -304,7 +304,7 @@ func TestBrokerRestarts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	waitEmpty(t, url, "in")
+	waitEmpty(t, node, url, "in")
 	p.stop()
 	duplicates := tally(t, url, "rest", n)
 	t.Logf("%d duplicates after %d restarts", duplicates, restarts)
