@@ -351,8 +351,11 @@ func TestThousandReconnects(t *testing.T) {
 	}
 	url := testbroker.VHost(t)
 	proxy := testproxy.New(t, url)
-	p := start(t, faultOptions(proxy.URL(url)))
+	p := opened(t, faultOptions(proxy.URL(url)))
 	p.backoffMax = p.backoffMin
+	if err := p.Start(within(t, patience)); err != nil {
+		t.Fatal(err)
+	}
 	for i := range n {
 		before := p.Stats().Reconnects
 		proxy.Reset()
