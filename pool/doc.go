@@ -20,6 +20,10 @@
 // A [Publisher] takes responsibility for messages: it calls back exactly once a message, with nil when
 // the broker has confirmed it. Thousands may be in flight while their order is kept.
 //
+// For programs that are no pipelines there is a plain layer above these: [Pool.Publish] and [Pool.PublishAsync];
+// [Pool.With] and [Pool.Acquire], which lease a publishing channel; [Pool.Get] and [Pool.GetAndAck]; [Pool.Listen] and
+// [Pool.Deliveries]; [Pool.Request] and [Pool.Reply].
+//
 // A mistake in one message (a property that AMQP cannot carry, an exchange that does not exist, no queue
 // that takes it) fails that message alone. Errors have types: see [ErrReturned], [IsPermanent] and
 // [IsConnection]. Passwords never show in an error, a log line or [Pool.Redacted].

@@ -54,6 +54,14 @@ func Main(m *testing.M, options ...goleak.Option) int {
 // Shared returns the node that tests share. It is not to be stopped.
 func Shared(t testing.TB) *rabbitmq.Node {
 	t.Helper()
+	node, err := sharedNode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return node
+}
+
+func sharedNode() (*rabbitmq.Node, error) {
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
 	if shared.node == nil && shared.err == nil {
@@ -64,10 +72,7 @@ func Shared(t testing.TB) *rabbitmq.Node {
 			shared.own = shared.err == nil
 		}
 	}
-	if shared.err != nil {
-		t.Fatal(shared.err)
-	}
-	return shared.node
+	return shared.node, shared.err
 }
 
 // batch is how many virtual hosts are made at once: each call of rabbitmqctl starts a virtual machine.
@@ -76,7 +81,19 @@ const batch = 8
 // VHost returns the URL of a virtual host of the test's own, on the shared node.
 func VHost(t testing.TB) string {
 	t.Helper()
-	node := Shared(t)
+	url, err := NewVHost()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return url
+}
+
+// NewVHost is VHost for examples.
+func NewVHost() (url string, err error) {
+	node, err := sharedNode()
+	if err != nil {
+		return "", err
+	}
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
 	if len(shared.vhosts) == 0 {
@@ -86,12 +103,12 @@ func VHost(t testing.TB) string {
 		}
 		if err := node.AddVHosts(context.Background(), shared.vhosts...); err != nil {
 			shared.vhosts = nil
-			t.Fatal(err)
+			return "", err
 		}
 	}
 	vhost := shared.vhosts[0]
 	shared.vhosts = shared.vhosts[1:]
-	return node.VHostURL(vhost)
+	return node.VHostURL(vhost), nil
 }
 
 // VHostName returns the name of the virtual host of a URL that VHost returned.
