@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,6 +99,10 @@ func (p *Pool) dial(ctx context.Context, name string) (*generation, error) {
 func (p *Pool) dialAddress(ctx context.Context, a address, name string) (*generation, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.opts.DialTimeout)
 	defer cancel()
+	a, err := p.identified(ctx, a)
+	if err != nil {
+		return nil, err
+	}
 	w, err := p.dialWire(ctx, a)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", a.redacted(), err)
@@ -114,6 +119,30 @@ func (p *Pool) dialAddress(ctx context.Context, a address, name string) (*genera
 	}
 	g.opened()
 	return g, nil
+}
+
+// identified is the address with the credentials of today.
+func (p *Pool) identified(ctx context.Context, a address) (address, error) {
+	if p.opts.Credentials == nil {
+		return a, nil
+	}
+	user, password, err := p.opts.Credentials(ctx)
+	if err != nil {
+		return a, fmt.Errorf("connect to %s: get the credentials: %w", a.redacted(), err)
+	}
+	a.uri.Username, a.uri.Password = user, password
+	return a, nil
+}
+
+// FileCredentials reads the password from a file at every dial; a line break at its end does not belong to it.
+func FileCredentials(user, path string) func(context.Context) (string, string, error) {
+	return func(context.Context) (string, string, error) {
+		password, err := os.ReadFile(path)
+		if err != nil {
+			return "", "", fmt.Errorf("read the password of user %q: %w", user, err)
+		}
+		return user, strings.TrimRight(string(password), "\r\n"), nil
+	}
 }
 
 // dialWire makes the socket, and TLS over it where the address asks for it: done here and not in the

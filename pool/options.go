@@ -52,6 +52,9 @@ type Options struct {
 	// WriteTimeout is how long a broker may take nothing off a connection, without having said that
 	// it blocks publishers, before the connection is taken for dead.
 	WriteTimeout time.Duration
+	// Credentials, if set, is asked for user and password at every dial, instead of the URLs: a password that has been rotated is
+	// taken at the next reconnect. An error of it counts as a failed dial, and is tried again. See [FileCredentials].
+	Credentials func(context.Context) (user, password string, err error)
 	// TLS is used for amqps:// addresses; nil means the system's authorities, TLS 1.2 at least.
 	TLS *tls.Config
 
