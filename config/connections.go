@@ -1,11 +1,13 @@
 package config
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,6 +26,13 @@ type connectionBlock struct {
 	Name         string        `hcl:"name,label"`
 	URL          *string       `hcl:"url,optional" doc:"The address, as amqp://user:password@host:5672/vhost, or amqps:// for TLS."`
 	URLs         []string      `hcl:"urls,optional" doc:"Addresses of one cluster, tried in random order."`
+	Host         *string       `hcl:"host,optional" doc:"Instead of an URL: the broker's host. Default: 127.0.0.1."`
+	Port         *int          `hcl:"port,optional" min:"1" max:"65535" doc:"Instead of an URL: the broker's port. Default: 5672, or 5671 with a tls block."`
+	VHost        *string       `hcl:"vhost,optional" doc:"Instead of an URL: the virtual host. Default: /."`
+	User         *string       `hcl:"user,optional" doc:"Whom to log in as. It wins over a user in the URL."`
+	Password     *string       `hcl:"password,optional" doc:"The password of user."`
+	PasswordFile *string       `hcl:"password_file,optional" doc:"A file with the password of user, which is read again at every attempt to connect: the password may be changed while pipe runs."`
+	SASL         string        `hcl:"sasl,optional" enum:"plain,external" default:"plain" doc:"How the user is shown to the broker: by password, or by the certificate of the tls block (external), for which the broker needs the plugin rabbitmq_auth_mechanism_ssl."`
 	Heartbeat    time.Duration `hcl:"heartbeat,optional" default:"10s" min:"1s" max:"18h" doc:"How often both sides show that they live."`
 	DialTimeout  time.Duration `hcl:"dial_timeout,optional" default:"10s" min:"100ms" doc:"How long one attempt to connect may take."`
 	CallTimeout  time.Duration `hcl:"call_timeout,optional" default:"20s" min:"100ms" doc:"How long the broker may take for an answer."`
@@ -35,6 +44,7 @@ type connectionBlock struct {
 
 type listenBlock struct {
 	Connections int `hcl:"connections,optional" default:"1" min:"1" max:"1024" doc:"How many connections there are; consumers are spread over them."`
+	Prefetch    int `hcl:"prefetch,optional" default:"500" min:"1" max:"65535" doc:"The prefetch of sources that do not say."`
 }
 
 type publishBlock struct {
@@ -95,7 +105,7 @@ func (l *loader) mainConnection() *connection {
 	}
 	c := &connection{name: defaultConnection}
 	l.secrets.addURL(url)
-	if err := checkURL(url); err != nil {
+	if err := checkURL(url, pool.PLAIN); err != nil {
 		l.report(hcl.DiagError, nil, "Invalid URL", "The environment variable AMQP_URL cannot be used: %s.", err)
 		url = pool.DefaultURL
 	}
@@ -110,10 +120,14 @@ func (l *loader) connectionOptions(b *hclsyntax.Block) pool.Options {
 		decl.URL = &l.OverrideURL
 	}
 	(&decoder{loader: l}).decode(blockOf(b), &decl)
+	if decl.Password != nil && *decl.Password != "guest" {
+		l.secrets.addText(*decl.Password)
+	}
+	l.sasl(b, &decl)
 	o := pool.Options{
-		URLs: l.urls(b, &decl), Heartbeat: decl.Heartbeat,
+		URLs: l.urls(b, &decl), SASL: decl.SASL, Heartbeat: decl.Heartbeat,
 		DialTimeout: decl.DialTimeout, CallTimeout: decl.CallTimeout, WriteTimeout: decl.WriteTimeout,
-		Listen: pool.ListenOptions{Connections: decl.Listen.Connections},
+		Listen: pool.ListenOptions{Connections: decl.Listen.Connections, Prefetch: decl.Listen.Prefetch},
 		Publish: pool.PublishOptions{
 			Connections: decl.Publish.Connections, Channels: decl.Publish.Channels, Window: decl.Publish.Window,
 			MaxMessage: decl.Publish.MaxMessage, Impersonator: decl.Publish.Impersonator,
@@ -122,15 +136,54 @@ func (l *loader) connectionOptions(b *hclsyntax.Block) pool.Options {
 	if decl.TLS != nil {
 		o.TLS = l.tls(b, decl.TLS)
 	}
+	if decl.PasswordFile != nil {
+		o.Credentials = l.passwordFile(b, &decl)
+	}
 	return o
 }
+
+// sasl sets the mechanism, and checks that there is a certificate where one is asked for.
+func (l *loader) sasl(b *hclsyntax.Block, decl *connectionBlock) {
+	external := strings.EqualFold(decl.SASL, pool.EXTERNAL)
+	decl.SASL = pool.PLAIN
+	switch {
+	case external && (decl.TLS == nil || decl.TLS.CertFile == ""):
+		l.error(b.Body.Attributes["sasl"].Range(), "No certificate",
+			"The user is to be taken from a certificate: give one in a tls block, as cert_file and key_file.")
+	case external:
+		decl.SASL = pool.EXTERNAL
+	}
+}
+
+// passwordFile returns what reads a password at every dial.
+func (l *loader) passwordFile(b *hclsyntax.Block, decl *connectionBlock) func(context.Context) (string, string, error) {
+	attribute := b.Body.Attributes["password_file"]
+	switch {
+	case decl.Password != nil:
+		l.error(attribute.NameRange, "Two ways to give a password", "Give either password or password_file.")
+		return nil
+	case decl.User == nil:
+		l.error(attribute.NameRange, "Whose password?", "Where there is password_file there must be user.")
+		return nil
+	}
+	path := below(filepath.Dir(b.DefRange().Filename), *decl.PasswordFile)
+	read := pool.FileCredentials(*decl.User, path)
+	if _, err := os.ReadFile(path); err != nil {
+		l.error(attribute.Expr.Range(), "Unreadable file", "password_file: %s.", fileProblem(*decl.PasswordFile, err))
+	}
+	return read
+}
+
+// addressArguments say where the broker is, and who logs in.
+var addressArguments = []string{"url", "urls", "host", "port", "vhost", "user", "password", "password_file", "sasl"}
 
 // withoutAddress is a connection block without what says where the broker is.
 func withoutAddress(b *hclsyntax.Block) *hclsyntax.Block {
 	body := *b.Body
 	body.Attributes = maps.Clone(body.Attributes)
-	delete(body.Attributes, "url")
-	delete(body.Attributes, "urls")
+	for _, name := range addressArguments {
+		delete(body.Attributes, name)
+	}
 	body.Blocks = slices.DeleteFunc(slices.Clone(body.Blocks), func(b *hclsyntax.Block) bool { return b.Type == "tls" })
 	out := *b
 	out.Body = &body
@@ -146,11 +199,19 @@ func (l *loader) urls(b *hclsyntax.Block, decl *connectionBlock) []string {
 		return nil
 	case decl.URL != nil:
 		urls, argument = []string{*decl.URL}, "url"
+	case urls == nil && (decl.Host != nil || decl.Port != nil || decl.VHost != nil || decl.User != nil || decl.Password != nil || decl.SASL == pool.EXTERNAL):
+		urls, argument = []string{decl.address().URL()}, "host"
+	}
+	if argument != "host" {
+		l.noParts(b, argument)
 	}
 	var valid []string
 	for _, url := range urls {
 		l.secrets.addURL(url)
-		err := checkURL(url)
+		url, err := decl.login(url)
+		if err == nil {
+			err = checkURL(url, decl.SASL)
+		}
 		if err == nil {
 			valid = append(valid, url)
 			continue
@@ -164,9 +225,49 @@ func (l *loader) urls(b *hclsyntax.Block, decl *connectionBlock) []string {
 	return valid
 }
 
+// noParts complains about parts of an address beside a whole one.
+func (l *loader) noParts(b *hclsyntax.Block, whole string) {
+	for _, part := range []string{"host", "port", "vhost"} {
+		if a := b.Body.Attributes[part]; a != nil {
+			l.error(a.NameRange, "Two ways to give an address", "Give either %s or %s.", whole, part)
+		}
+	}
+}
+
+// address is what the parts of an address say.
+func (b *connectionBlock) address() pool.Address {
+	return pool.Address{Host: value(b.Host), Port: value(b.Port), VHost: value(b.VHost), TLS: b.TLS != nil}
+}
+
+func value[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}
+
+// login puts user and password into an address. Its error does not hold the address.
+func (b *connectionBlock) login(address string) (string, error) {
+	if b.User == nil && b.Password == nil {
+		return address, nil
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return address, nil // checkURL knows what to say
+	}
+	if b.User == nil {
+		return "", errors.New("there is a password and no user: give user, too")
+	}
+	u.User = url.User(*b.User)
+	if b.Password != nil {
+		u.User = url.UserPassword(*b.User, *b.Password)
+	}
+	return u.String(), nil
+}
+
 // checkURL returns what is wrong with an address, without the address.
-func checkURL(url string) error {
-	_, err := pool.Open(pool.Options{URLs: []string{url}})
+func checkURL(url, sasl string) error {
+	_, err := pool.Open(pool.Options{URLs: []string{url}, SASL: sasl})
 	return innermost(err)
 }
 

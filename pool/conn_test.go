@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/sourcegraph/conc"
+
+	"github.com/pipeamqp/pipe/internal/testcerts"
 )
 
 // socketPair returns two ends of a TCP connection on loopback.
@@ -87,7 +89,7 @@ func TestWireCarriesEverythingInOrder(t *testing.T) {
 
 func TestWireOverTLS(t *testing.T) {
 	near, far := socketPair(t)
-	server := tls.Server(far, serverTLS(t))
+	server := tls.Server(far, testcerts.New(t).Server(t))
 	client := tls.Client(near, &tls.Config{InsecureSkipVerify: true})
 	sent := bytes.Repeat([]byte("0123456789abcdef"), 100_000)
 	var wg conc.WaitGroup

@@ -64,7 +64,7 @@ func (p *Pool) Consume(ctx context.Context, o ConsumeOptions, handle func(chunk 
 }
 
 func (p *Pool) completeConsume(o *ConsumeOptions) error {
-	set(&o.Prefetch, DefaultPrefetch)
+	set(&o.Prefetch, p.opts.Listen.Prefetch)
 	if o.ConsumerTag == "" {
 		host, _ := os.Hostname()
 		name := o.Name

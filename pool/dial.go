@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,25 +26,39 @@ const (
 type address struct {
 	uri       amqp.URI
 	heartbeat string // seconds, "" for the pool's
+	sasl      string
 }
 
-func parseAddress(text string) (address, error) {
+func parseAddress(text, sasl string) (address, error) {
 	uri, err := amqp.ParseURI(text)
 	if err != nil {
 		// The library's error may quote the URL, and with it the password.
 		return address{}, errors.New("not an AMQP URL, as amqp://host:5672/vhost with user and password before the host and special characters percent-encoded")
 	}
-	a := address{uri: uri}
+	a := address{uri: uri, sasl: sasl}
+	named := false
 	if u, err := url.Parse(text); err == nil {
 		a.heartbeat = u.Query().Get("heartbeat")
+		named = u.User.Username() != ""
+	}
+	if len(uri.AuthMechanism) > 0 {
+		a.sasl = strings.ToUpper(uri.AuthMechanism[0])
+	}
+	if a.sasl == EXTERNAL {
+		a.uri.Password = ""
+		if !named {
+			a.uri.Username = ""
+		}
 	}
 	switch {
 	case uri.Port < 1 || uri.Port > 65535:
 		return a, fmt.Errorf("port %d is not between 1 and 65535", uri.Port)
 	case uri.CertFile != "" || uri.KeyFile != "" || uri.CACertFile != "":
 		return a, errors.New("certificates are not taken from the URL: give them in the TLS options")
-	case len(uri.AuthMechanism) > 0 && !slices.EqualFunc(uri.AuthMechanism, []string{"plain"}, strings.EqualFold):
-		return a, errors.New("auth_mechanism other than plain is not supported")
+	case len(uri.AuthMechanism) > 1 || a.sasl != PLAIN && a.sasl != EXTERNAL:
+		return a, errors.New("auth_mechanism is plain or external")
+	case a.sasl == EXTERNAL && uri.Scheme != "amqps":
+		return a, errors.New("SASL EXTERNAL takes the user from a TLS certificate: the URL must begin with amqps://")
 	}
 	return a, nil
 }
@@ -58,21 +71,28 @@ func (a address) redacted() string {
 	if a.uri.Vhost == "/" {
 		vhost = "/"
 	}
-	return fmt.Sprintf("%s://%s@%s%s", a.uri.Scheme, a.uri.Username, a.hostPort(), vhost)
+	if a.uri.Username == "" {
+		return fmt.Sprintf("%s://%s%s", a.uri.Scheme, a.hostPort(), vhost)
+	}
+	return fmt.Sprintf("%s://%s@%s%s", a.uri.Scheme, url.User(a.uri.Username), a.hostPort(), vhost)
 }
 
-// credentials is SASL PLAIN. The library fills the client's capabilities in just before it asks for the
+// credentials are what is said of the user. The library fills the client's capabilities in just before it asks for the
 // response, and leaves out the one that makes the broker say why it refuses a login.
 type credentials struct {
+	sasl           string
 	user, password string
 	properties     Table
 }
 
-func (c *credentials) Mechanism() string { return "PLAIN" }
+func (c *credentials) Mechanism() string { return c.sasl }
 
 func (c *credentials) Response() string {
 	if capabilities, ok := c.properties["capabilities"].(Table); ok {
 		capabilities["authentication_failure_close"] = true
+	}
+	if c.sasl == EXTERNAL {
+		return ""
 	}
 	return "\x00" + c.user + "\x00" + c.password
 }
@@ -123,7 +143,7 @@ func (p *Pool) dialAddress(ctx context.Context, a address, name string) (*genera
 
 // identified is the address with the credentials of today.
 func (p *Pool) identified(ctx context.Context, a address) (address, error) {
-	if p.opts.Credentials == nil {
+	if p.opts.Credentials == nil || a.sasl == EXTERNAL {
 		return a, nil
 	}
 	user, password, err := p.opts.Credentials(ctx)
@@ -191,7 +211,7 @@ func (p *Pool) config(a address, name string) amqp.Config {
 		heartbeat = time.Duration(seconds) * time.Second
 	}
 	return amqp.Config{
-		SASL:       []amqp.Authentication{&credentials{a.uri.Username, a.uri.Password, properties}},
+		SASL:       []amqp.Authentication{&credentials{a.sasl, a.uri.Username, a.uri.Password, properties}},
 		Vhost:      a.uri.Vhost,
 		ChannelMax: a.uri.ChannelMax,
 		FrameSize:  frameMax,
@@ -204,6 +224,12 @@ func (p *Pool) config(a address, name string) amqp.Config {
 // refusal makes an error of a failed handshake: a *ConnectError when the broker said that it refuses for
 // good. What the library guesses from a socket that just closed is not taken for an answer.
 func refusal(a address, err error) error {
+	if errors.Is(err, amqp.ErrSASL) {
+		return &ConnectError{
+			URL: a.redacted(), Code: amqp.AccessRefused, Broker: "the broker does not offer SASL " + a.sasl,
+			Advice: "enable it there (auth_mechanisms; for EXTERNAL, the plugin rabbitmq_auth_mechanism_ssl)",
+		}
+	}
 	var said *amqp.Error
 	if !errors.As(err, &said) || !said.Server {
 		if errors.Is(err, amqp.ErrCredentials) || errors.Is(err, amqp.ErrVhost) {
@@ -215,6 +241,9 @@ func refusal(a address, err error) error {
 	switch {
 	case said.Code == amqp.AccessRefused:
 		refused.Advice = fmt.Sprintf("check user %q and its password", a.uri.Username)
+		if a.sasl == EXTERNAL {
+			refused.Advice = "check that the broker has a user of the certificate's name (ssl_cert_login_from says which part of it)"
+		}
 	case said.Code == amqp.NotAllowed && strings.Contains(said.Reason, "limit"):
 		return fmt.Errorf("connect to %s: %w", a.redacted(), err)
 	case said.Code == amqp.NotAllowed && strings.Contains(said.Reason, "not found"):

@@ -317,6 +317,9 @@ func (c *channel) fits(m *Publishing, header int) error {
 		return &ErrTooLarge{"properties and headers", header, limit}
 	}
 	if m.UserId != "" && m.UserId != c.gen.user && !c.lane.pool.opts.Publish.Impersonator {
+		if c.gen.user == "" {
+			return &ErrInvalid{"user-id", "the broker takes only that of the connection, which SASL EXTERNAL does not tell: put the user into the URL"}
+		}
 		return &ErrInvalid{"user-id", fmt.Sprintf("it is %q, and the broker takes only that of the connection, %q: remove it", m.UserId, c.gen.user)}
 	}
 	return nil

@@ -6,6 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -52,6 +56,8 @@ type Options struct {
 	// WriteTimeout is how long a broker may take nothing off a connection, without having said that
 	// it blocks publishers, before the connection is taken for dead.
 	WriteTimeout time.Duration
+	// SASL is how the user is shown to the broker: [PLAIN], the default, or [EXTERNAL]. An auth_mechanism in a URL wins.
+	SASL string
 	// Credentials, if set, is asked for user and password at every dial, instead of the URLs: a password that has been rotated is
 	// taken at the next reconnect. An error of it counts as a failed dial, and is tried again. See [FileCredentials].
 	Credentials func(context.Context) (user, password string, err error)
@@ -78,10 +84,65 @@ type Options struct {
 	OnState func(State)
 }
 
+// Mechanisms of SASL.
+const (
+	// PLAIN sends user and password.
+	PLAIN = "PLAIN"
+	// EXTERNAL has the broker take the user from the client's TLS certificate; it needs amqps:// and RabbitMQ's plugin
+	// rabbitmq_auth_mechanism_ssl. A user in the URL only says which it will be; without one, a message cannot have a user-id.
+	EXTERNAL = "EXTERNAL"
+)
+
+// Address is where a broker is and as whom to log in: what a URL of [Options] says in one line. Nothing in it is escaped.
+type Address struct {
+	Host     string // 127.0.0.1 by default
+	Port     int    // by default 5672, or 5671 with TLS
+	User     string // guest by default
+	Password string // guest by default, for the user guest
+	VHost    string // the virtual host; "/" by default
+	TLS      bool
+}
+
+// URL returns the address as a URL for [Options]; it holds the password.
+func (a Address) URL() string {
+	set(&a.Host, "127.0.0.1")
+	u := url.URL{Scheme: "amqp", Host: a.Host}
+	if a.TLS {
+		u.Scheme = "amqps"
+	}
+	if strings.Contains(a.Host, ":") {
+		u.Host = "[" + a.Host + "]" // IPv6
+	}
+	if a.Port != 0 {
+		u.Host = net.JoinHostPort(a.Host, strconv.Itoa(a.Port))
+	}
+	if a.User != "" {
+		u.User = url.UserPassword(a.User, a.Password)
+	}
+	if a.VHost != "" && a.VHost != "/" {
+		u.Path, u.RawPath = "/"+a.VHost, "/"+url.PathEscape(a.VHost)
+	}
+	return u.String()
+}
+
+// String returns the URL without the password.
+func (a Address) String() string {
+	if a.Password != "" {
+		a.Password = ""
+		set(&a.User, "guest")
+	}
+	return a.URL()
+}
+
+// GoString returns the URL without the password.
+func (a Address) GoString() string { return a.String() }
+
 // ListenOptions describe the connections of consumers.
 type ListenOptions struct {
 	// Connections is how many there are; 1 by default. Consumers are spread over them.
 	Connections int
+	// Prefetch is that of consumers which do not say, 1 to 65535; [DefaultPrefetch] by default.
+	Prefetch int
 }
 
 // PublishOptions describe the connections of publishers.
@@ -108,8 +169,7 @@ type PublishOptions struct {
 type ConsumeOptions struct {
 	// Queue to consume; must be given.
 	Queue string
-	// Prefetch is how many deliveries may be unsettled at once, 1 to 65535; [DefaultPrefetch] by
-	// default.
+	// Prefetch is how many deliveries may be unsettled at once, 1 to 65535; by default that of [ListenOptions].
 	Prefetch int
 	// Name is what the consumer is for, in its tag; default: the pool's name.
 	Name string
@@ -124,6 +184,22 @@ type ConsumeOptions struct {
 	Arguments Table
 }
 
+// String returns the name and the addresses, without passwords.
+func (o Options) String() string {
+	urls := make([]string, len(o.URLs))
+	for i, text := range o.URLs {
+		a, err := parseAddress(text, PLAIN)
+		urls[i] = a.redacted()
+		if err != nil {
+			urls[i] = "(not an AMQP URL)"
+		}
+	}
+	return fmt.Sprintf("options of pool %q at %s", o.Name, strings.Join(urls, ", "))
+}
+
+// GoString is String: %#v does not show passwords either.
+func (o Options) GoString() string { return o.String() }
+
 // complete fills in the defaults and checks.
 func (o *Options) complete() ([]address, error) {
 	o.defaults()
@@ -131,9 +207,12 @@ func (o *Options) complete() ([]address, error) {
 	add := func(format string, args ...any) {
 		wrong = append(wrong, fmt.Errorf("pool %q: "+format, append([]any{o.Name}, args...)...))
 	}
+	if o.SASL != PLAIN && o.SASL != EXTERNAL {
+		add("SASL mechanism %q is neither %s nor %s", o.SASL, PLAIN, EXTERNAL)
+	}
 	var addresses []address
 	for i, text := range o.URLs {
-		a, err := parseAddress(text)
+		a, err := parseAddress(text, o.SASL)
 		if err != nil {
 			add("URL %d: %w", i+1, err)
 			continue
@@ -155,6 +234,7 @@ func (o *Options) complete() ([]address, error) {
 	}
 	between("heartbeat in seconds", int(o.Heartbeat/time.Second), 1, 65535)
 	between("listen connections", o.Listen.Connections, 1, 1024)
+	between("prefetch", o.Listen.Prefetch, 1, 65535)
 	between("publish connections", o.Publish.Connections, 1, 1024)
 	between("publish channels", o.Publish.Channels, o.Publish.Connections, 2047*max(1, o.Publish.Connections))
 	between("leases", o.Publish.Leases, 1, 2047)
@@ -183,7 +263,9 @@ func (o *Options) defaults() {
 	set(&o.DialTimeout, DefaultDialTimeout)
 	set(&o.CallTimeout, DefaultCallTimeout)
 	set(&o.WriteTimeout, DefaultWriteTimeout)
+	set(&o.SASL, PLAIN)
 	set(&o.Listen.Connections, 1)
+	set(&o.Listen.Prefetch, DefaultPrefetch)
 	set(&o.Publish.Connections, 1)
 	set(&o.Publish.Channels, max(DefaultPublishChannels, o.Publish.Connections))
 	set(&o.Publish.Window, DefaultPublishWindow)

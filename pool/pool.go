@@ -247,6 +247,12 @@ func (p *Pool) leave() {
 // Name returns the pool's name.
 func (p *Pool) Name() string { return p.opts.Name }
 
+// String returns the pool's name and addresses, without passwords.
+func (p *Pool) String() string { return fmt.Sprintf("pool %q at %s", p.opts.Name, p.Redacted()) }
+
+// GoString is String: %#v does not show passwords either.
+func (p *Pool) GoString() string { return p.String() }
+
 // Redacted returns the pool's addresses without passwords, for messages.
 func (p *Pool) Redacted() string {
 	urls := make([]string, len(p.addresses))

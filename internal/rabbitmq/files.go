@@ -60,15 +60,14 @@ func (n *Node) writeFiles() error {
 	if err := os.WriteFile(n.in("enabled_plugins"), []byte(plugins), 0o600); err != nil {
 		return err
 	}
-	conf := strings.Join([]string{
+	conf := strings.Join(append([]string{
 		"listeners.tcp.1 = 127.0.0.1:" + strconv.Itoa(n.port),
 		"cluster_name = " + n.identity,
 		"disk_free_limit.absolute = 50MB",
 		"log.console = true",
 		"log.file = false",
-		"",
-	}, "\n")
-	return os.WriteFile(n.in("rabbitmq.conf"), []byte(conf), 0o600)
+	}, n.options.Config...), "\n")
+	return os.WriteFile(n.in("rabbitmq.conf"), []byte(conf+"\n"), 0o600)
 }
 
 // writeCookie makes the secret that Erlang's nodes know each other by; one that is there stays.

@@ -22,6 +22,8 @@ type Options struct {
 	Port int
 	// Plugins are the plugins to enable; default: none. One that listens does so where RabbitMQ has it listen.
 	Plugins []string
+	// Config are further lines of rabbitmq.conf.
+	Config []string
 	// Log takes the node's console output too, which always goes to console.log in its folder. Nothing is written to it
 	// while the broker does not run.
 	Log io.Writer

@@ -115,9 +115,12 @@ func NewVHost() (url string, err error) {
 func VHostName(url string) string { return url[strings.LastIndexByte(url, '/')+1:] }
 
 // Private starts a node of the test's own, which stops with the test.
-func Private(t testing.TB) *rabbitmq.Node {
+func Private(t testing.TB) *rabbitmq.Node { return PrivateWith(t, rabbitmq.Options{}) }
+
+// PrivateWith is Private for a node that is set up otherwise.
+func PrivateWith(t testing.TB, o rabbitmq.Options) *rabbitmq.Node {
 	t.Helper()
-	node, err := rabbitmq.Start(context.Background(), rabbitmq.Options{})
+	node, err := rabbitmq.Start(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

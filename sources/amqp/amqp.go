@@ -18,7 +18,7 @@ type Config struct {
 
 	Connection  *pool.Pool     `hcl:"connection,optional" doc:"The connection to consume on. Default: the only one, or the one named main."`
 	Queue       *pool.Queue    `hcl:"queue" doc:"The queue: a reference to a declared one, or the name of one that exists."`
-	Prefetch    int            `hcl:"prefetch,optional" default:"500" min:"1" max:"65535" doc:"How many deliveries may be unacknowledged at once. It bounds memory, and what is delivered again after a kill."`
+	Prefetch    int            `hcl:"prefetch,optional" min:"1" max:"65535" doc:"How many deliveries may be unacknowledged at once. It bounds memory, and what is delivered again after a kill. Default: that of the connection's listen block, which is 500."`
 	ConsumerTag string         `hcl:"consumer_tag,optional" doc:"The consumer tag that operators see. Default: made of the pipeline's name, the host and the process."`
 	Exclusive   bool           `hcl:"exclusive,optional" doc:"Be the queue's only consumer."`
 	Priority    *int           `hcl:"priority,optional" doc:"The consumer's priority: the broker delivers to the highest first."`
