@@ -277,10 +277,17 @@ func TestFaultsOfTheBroker(t *testing.T) {
 			f.reconnected(before)
 		}},
 		{"out of memory", func(f *traffic) {
+			before := f.p.Stats().Reconnects
 			setWatermark(t, node, "0.000001")
 			testbroker.Eventually(f.t, patience, func() bool { return f.p.State() == StateBlocked }, "publishers are blocked")
 			if err := f.p.Publish(expired(), &Publishing{RoutingKey: flowing}); !errors.Is(err, ErrBlocked) && !errors.Is(err, ErrPoolTimeout) {
 				t.Errorf("%v", err)
+			}
+			if !testing.Short() {
+				time.Sleep(30 * time.Second) // through several heartbeats, and the time for a write
+			}
+			if s := f.p.Stats(); s.Reconnects != before {
+				t.Errorf("a connection was given up: %+v", s)
 			}
 			setWatermark(t, node, "0.8")
 			testbroker.Eventually(f.t, patience, func() bool { return f.p.State() == StateReady }, "publishers go on")

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -11,8 +12,10 @@ import (
 
 const (
 	maxShortString = 255
-	// maxDepth bounds how deep tables and arrays may nest.
-	maxDepth = 64
+	// maxDepth and maxEntries bound how deep tables and arrays may nest, and how much may be in one: the client library closes
+	// the connection when it receives more (a message that is returned, for instance).
+	maxDepth   = 33
+	maxEntries = 8192
 	// maxExpiration is the longest message TTL that RabbitMQ takes, in milliseconds.
 	maxExpiration = 1<<32 - 1
 	// contentHeader is class, weight, body size and property flags.
@@ -40,6 +43,9 @@ func prepare(m *Publishing) (headerFrame int, err error) {
 	}
 	if err := checkCopies(m.Headers); err != nil {
 		return 0, err
+	}
+	if m.DeliveryMode > amqp.Persistent { // RabbitMQ closes the channel
+		return 0, &ErrInvalid{"delivery-mode", fmt.Sprintf("%d is neither transient (1) nor persistent (2)", m.DeliveryMode)}
 	}
 	// Lengths of the thirteen properties, and one byte or eight for those that are no strings.
 	size += contentHeader + frameOverhead + 8 + 2 + 8
@@ -125,11 +131,8 @@ func header(p *place) string {
 // is.
 func measureTable(t Table, at *place) (size int, fit bool, err error) {
 	size, fit = 4, true
-	if len(t) == 0 {
-		return size, fit, nil
-	}
-	if at.depth() >= maxDepth {
-		return 0, false, &ErrInvalid{"headers", fmt.Sprintf("tables nest deeper than %d", maxDepth)}
+	if err := checkContainer("tables", at, len(t)); err != nil {
+		return 0, false, err
 	}
 	for k, v := range t {
 		if len(k) > maxShortString {
@@ -157,9 +160,13 @@ func measureScalar(v any) (size int, fit bool) {
 		return 2, true
 	case int16, uint16:
 		return 3, true
-	case int32, uint32, float32:
+	case int32, uint32:
 		return 5, true
-	case int64, float64, time.Time:
+	case float32:
+		return finite(float64(v), 5), true
+	case float64:
+		return finite(v, 9), true
+	case int64, time.Time:
 		return 9, true
 	case amqp.Decimal:
 		return 6, true
@@ -173,6 +180,14 @@ func measureScalar(v any) (size int, fit bool) {
 	return 0, false
 }
 
+// finite returns the size, or 0 for a number that makes RabbitMQ close the connection.
+func finite(v float64, size int) int {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return 0
+	}
+	return size
+}
+
 func measureNested(v any, at *place) (size int, fit bool, err error) {
 	switch v := v.(type) {
 	case Table:
@@ -184,11 +199,16 @@ func measureNested(v any, at *place) (size int, fit bool, err error) {
 	case []any:
 		return measureArray(v, at)
 	case []string:
+		if err := checkContainer("lists", at, len(v)); err != nil {
+			return 0, false, err
+		}
 		size = 5
 		for _, s := range v {
 			size += 5 + len(s)
 		}
 		return size, false, nil
+	case float32, float64:
+		return 0, false, &ErrInvalid{header(at), fmt.Sprintf("RabbitMQ takes no %v", v)}
 	case uint:
 		return measureUint(uint64(v), at)
 	case uint64:
@@ -197,10 +217,22 @@ func measureNested(v any, at *place) (size int, fit bool, err error) {
 	return 0, false, &ErrInvalid{header(at), fmt.Sprintf("AMQP has no type for a Go %T", v)}
 }
 
+func checkContainer(kind string, at *place, entries int) error {
+	switch {
+	case at.depth() >= maxDepth:
+		return &ErrInvalid{"headers", fmt.Sprintf("%s nest deeper than %d", kind, maxDepth)}
+	case entries > maxEntries && at == nil:
+		return &ErrInvalid{"headers", fmt.Sprintf("there are %d, at most %d fit", entries, maxEntries)}
+	case entries > maxEntries:
+		return &ErrInvalid{header(at), fmt.Sprintf("it has %d entries, at most %d fit", entries, maxEntries)}
+	}
+	return nil
+}
+
 func measureArray(list []any, at *place) (size int, fit bool, err error) {
 	size, fit = 5, true
-	if at.depth() >= maxDepth {
-		return 0, false, &ErrInvalid{"headers", fmt.Sprintf("lists nest deeper than %d", maxDepth)}
+	if err := checkContainer("lists", at, len(list)); err != nil {
+		return 0, false, err
 	}
 	for i, v := range list {
 		n, ok := measureScalar(v)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -47,6 +48,11 @@ var unfit = []struct {
 	{"nested", withHeaders(Table{"a": Table{"b": []any{"x", struct{}{}}}}), `header "a"."b"."1"`},
 	{"too large an unsigned", withHeaders(Table{"u": uint64(1) << 63}), `header "u"`},
 	{"too deep", withHeaders(nested(maxDepth)), "headers"},
+	{"not a number", withHeaders(Table{"f": math.NaN()}), `header "f"`},
+	{"infinite", withHeaders(Table{"l": []any{float32(math.Inf(-1))}}), `header "l"."0"`},
+	{"too many in a list", withHeaders(Table{"l": make([]any, maxEntries+1)}), `header "l"`},
+	{"too many strings", withHeaders(Table{"l": make([]string, maxEntries+1)}), `header "l"`},
+	{"delivery mode", &Publishing{Publishing: amqp.Publishing{DeliveryMode: 3}}, "delivery-mode"},
 	{"CC", withHeaders(Table{"CC": "key"}), `header "CC"`},
 	{"BCC", withHeaders(Table{"BCC": []any{"key", int32(1)}}), `header "BCC"`},
 }

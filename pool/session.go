@@ -73,6 +73,9 @@ func (s *Session) Settle(tag uint64, o Outcome) {
 	n := &s.pool.counters
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.staleLocked() {
+		s.endLocked() // counts what was waiting; this one is counted below
+	}
 	if !s.acks.settle(tag, o) {
 		n.double.Add(1)
 		return
@@ -81,7 +84,7 @@ func (s *Session) Settle(tag uint64, o Outcome) {
 	switch {
 	case o == Abandon:
 		n.abandoned.Add(1)
-	case s.staleLocked():
+	case s.ended:
 		n.stale.Add(1)
 	case o == Reject:
 		n.rejected.Add(1)
@@ -192,11 +195,15 @@ func (s *Session) rest() {
 func (s *Session) end(flush bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended {
-		return
-	}
 	if flush && !s.staleLocked() {
 		s.flushLocked(true)
+	}
+	s.endLocked()
+}
+
+func (s *Session) endLocked() {
+	if s.ended {
+		return
 	}
 	s.ended = true
 	s.timer.Stop()
