@@ -327,6 +327,10 @@ func special(t reflect.Type) setter {
 		return func(_ *decoder, t target, e hclsyntax.Expression) { t.value.Set(reflect.ValueOf(e)) }
 	case reflect.TypeFor[engine.Target]():
 		return (*decoder).target
+	case reflect.TypeFor[sinkRef]():
+		return (*decoder).sinkRef
+	case reflect.TypeFor[engine.OnUnroutable]():
+		return (*decoder).onUnroutable
 	case reflect.TypeFor[engine.OnError]():
 		return (*decoder).onError
 	case reflect.TypeFor[*connection]():

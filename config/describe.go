@@ -63,13 +63,21 @@ func Describe(c *engine.Component) Doc {
 	d.Role, d.Kind = c.Role, c.Kind
 	var shared Doc
 	switch c.Role {
-	case engine.RoleStage, engine.RoleSink:
+	case engine.RoleStage:
 		shared = describeBlock(reflect.TypeFor[common]())
+	case engine.RoleSink:
+		shared = describeBlock(reflect.TypeFor[sinkCommon]())
 	case engine.RoleAggregator:
 		shared = describeBlock(reflect.TypeFor[aggregatorCommon]())
 	}
 	d.CommonArguments, d.CommonBlocks = shared.Arguments, shared.Blocks
 	return d
+}
+
+// sinkCommon is what every sink takes.
+type sinkCommon struct {
+	common
+	outlet
 }
 
 // aggregatorCommon is what every stage that works on groups takes.
@@ -140,7 +148,9 @@ func typeName(t reflect.Type, bytes bool) (name string, perMessage bool) {
 		return "list of parts of the message", true
 	case reflect.TypeFor[engine.Target]():
 		return "sink.NAME or pipeline.NAME", false
-	case reflect.TypeFor[engine.OnError]():
+	case reflect.TypeFor[sinkRef]():
+		return "sink.NAME", false
+	case reflect.TypeFor[engine.OnError](), reflect.TypeFor[engine.OnUnroutable]():
 		return "string or sink.NAME", false
 	case reflect.TypeFor[*pool.Pool]():
 		return "connection.NAME", false

@@ -14,7 +14,7 @@ func (l *loader) checkPipeline(p *pipeline) {
 	l.checkOutlet(p)
 	for _, s := range p.made.Sinks {
 		if l.leadsBack(p, s) {
-			l.error(p.sinks[s.Name].DefRange(), "Failures in a circle", "on_error of sink %q leads back to itself.", s.Name)
+			l.error(p.sinks[s.Name].DefRange(), "Failures in a circle", "What sink %q fails to take (on_error, fallback, on_unroutable) leads back to itself.", s.Name)
 		}
 	}
 }
@@ -31,19 +31,27 @@ func (l *loader) checkOutlet(p *pipeline) {
 	}
 }
 
+// leadsBack reports whether what a sink fails to take can come back to it.
 func (l *loader) leadsBack(p *pipeline, s engine.SinkNode) bool {
-	name := s.Name
-	for range p.made.Sinks {
-		i := slices.IndexFunc(p.made.Sinks, func(s engine.SinkNode) bool { return s.Name == name })
-		if i < 0 || p.made.Sinks[i].OnError.Action != engine.OnErrorSend {
-			return false
+	seen := map[string]bool{}
+	var reach func(s engine.SinkNode) bool
+	reach = func(from engine.SinkNode) bool {
+		for _, to := range []string{from.OnError.Target.Name, from.Fallback.Name, from.OnUnroutable.Target.Name} {
+			if to == s.Name {
+				return true
+			}
+			i := slices.IndexFunc(p.made.Sinks, func(s engine.SinkNode) bool { return s.Name == to })
+			if i < 0 || seen[to] {
+				continue
+			}
+			seen[to] = true
+			if reach(p.made.Sinks[i]) {
+				return true
+			}
 		}
-		name = p.made.Sinks[i].OnError.Target.Name
-		if name == s.Name {
-			return true
-		}
+		return false
 	}
-	return false
+	return reach(s)
 }
 
 // checkBranches reports circles among branches, and branches that nothing sends to.

@@ -2,12 +2,15 @@ package config
 
 import (
 	"fmt"
+	"iter"
 	"log/slog"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
 	"github.com/pipeamqp/pipe/engine"
@@ -21,22 +24,49 @@ type pipelineBlock struct {
 	Sources     []*hclsyntax.Block `hcl:"source,block"`
 	Stages      []*hclsyntax.Block `hcl:"stage,block"`
 	Sinks       []*hclsyntax.Block `hcl:"sink,block"`
-	Retry       *retryBlock        `hcl:"retry,block" doc:"Reserved for retries by way of the broker, which this version does not have."`
+	Retry       *retryBlock        `hcl:"retry,block" doc:"How often a message that failed is tried again, and what becomes of it then. Without it: see docs/failure.md."`
 	Order       string             `hcl:"order,optional" default:"strict" enum:"strict,none" doc:"Whether messages keep their order."`
 	OrderBy     expr.String        `hcl:"order_by,optional" doc:"Messages keep their order among those for which this is the same."`
 	Concurrency int                `hcl:"concurrency,optional" min:"1" doc:"How many messages may be in the stages at once. Default: as they arrive, without a hop."`
 	Unmatched   string             `hcl:"unmatched,optional" default:"fail" enum:"fail,drop" doc:"What happens to a message that no sink took."`
 }
 
-// retryBlock is the syntax of what is to come.
+// retryBlock says what happens after a failure.
 type retryBlock struct {
-	Attempts int           `hcl:"attempts,optional" default:"4" min:"1" max:"1000" doc:"How often a message is tried in all."`
-	Min      time.Duration `hcl:"min,optional" default:"1s" min:"1ms" doc:"The first pause."`
+	Attempts int           `hcl:"attempts,optional" default:"4" min:"1" max:"1000" doc:"How often a message is tried in all, the first time included."`
+	Min      time.Duration `hcl:"min,optional" default:"1s" min:"1ms" doc:"The first pause. Pauses of a second and more are held by the broker, shorter ones in the process."`
 	Max      time.Duration `hcl:"max,optional" default:"5m" min:"1ms" doc:"The longest pause."`
 	Factor   float64       `hcl:"factor,optional" default:"2" min:"1" doc:"By how much a pause is longer than the one before."`
-	Jitter   float64       `hcl:"jitter,optional" default:"0.2" min:"0" max:"1" doc:"How much of a pause is left to chance."`
+	Jitter   float64       `hcl:"jitter,optional" default:"0.2" min:"0" max:"1" doc:"The share of a pause that is left to chance."`
 	When     expr.Bool     `hcl:"when,optional" doc:"Which failures are tried again."`
-	Then     engine.Target `hcl:"then,optional" doc:"The sink that takes what has failed for good."`
+	Then     sinkRef       `hcl:"then,optional" doc:"The sink that takes what has failed for good, as sink.parked. Default: the queue's dead-letter exchange; where there is none, the message is held."`
+}
+
+func (b *retryBlock) retry() *engine.Retry {
+	if b == nil {
+		return nil
+	}
+	r := &engine.Retry{
+		Attempts: b.Attempts, Min: b.Min, Max: b.Max, Factor: b.Factor, Jitter: b.Jitter, Then: engine.Target(b.Then),
+	}
+	if b.When.IsSet() {
+		r.When = b.When.Eval
+	}
+	return r
+}
+
+// longest returns the longest pause that a retry asks for; 0 for none.
+func longest(r *engine.Retry) time.Duration {
+	if r == nil || r.Attempts < 2 {
+		return 0
+	}
+	return time.Duration(min(float64(r.Max), float64(r.Min)*math.Pow(r.Factor, float64(r.Attempts-2))))
+}
+
+// breakerBlock is a circuit breaker.
+type breakerBlock struct {
+	Failures int           `hcl:"failures,optional" default:"5" min:"1" max:"1000000" doc:"How many failures in a row, of those that may pass, open it."`
+	Pause    time.Duration `hcl:"pause,optional" default:"30s" min:"1ms" doc:"How long nothing is tried then, until one message probes whether it works again."`
 }
 
 // common are the arguments of every stage and sink.
@@ -45,12 +75,27 @@ type common struct {
 	OnError     engine.OnError `hcl:"on_error,optional" doc:"What happens to a message that fails here: \"fail\" (the default), \"continue\", \"drop\", or a sink that takes it, as sink.parked."`
 	Timeout     time.Duration  `hcl:"timeout,optional" min:"1ms" doc:"How long this may take for one message. Default: no limit."`
 	Concurrency int            `hcl:"concurrency,optional" min:"1" doc:"How many messages this may work on at once. Default: no limit."`
+	Retry       *retryBlock    `hcl:"retry,block" doc:"What happens to messages that fail here, instead of what the pipeline's retry says."`
+	Breaker     *breakerBlock  `hcl:"breaker,block" doc:"A circuit breaker: after several failures in a row messages wait, instead of failing one after the other. For what waits on the outside."`
 }
+
+// outlet are the arguments of every sink, beside the common ones.
+type outlet struct {
+	Fallback     sinkRef             `hcl:"fallback,optional" doc:"The sink that takes, as it is, what this one fails to take."`
+	OnUnroutable engine.OnUnroutable `hcl:"on_unroutable,optional" doc:"What happens to a message that no queue takes: \"fail\" (the default), \"hold\" (it is tried again until there is a queue), or a sink that takes it."`
+}
+
+// sinkRef is a reference to a sink of the same pipeline.
+type sinkRef engine.Target
 
 func (c *common) options() engine.Options {
 	o := engine.Options{OnError: c.OnError, Timeout: c.Timeout, Concurrency: c.Concurrency}
 	if c.When.IsSet() {
 		o.When = c.When.Eval
+	}
+	o.Retry = c.Retry.retry()
+	if c.Breaker != nil {
+		o.Breaker = &engine.Breaker{Failures: c.Breaker.Failures, Pause: c.Breaker.Pause}
 	}
 	return o
 }
@@ -94,8 +139,12 @@ func (l *loader) setPipelines() {
 	for _, b := range l.blocks.Pipelines {
 		l.notePipeline(b)
 	}
-	for _, p := range l.pipelines {
-		l.setPipeline(p)
+	finish := make([]func(), len(l.pipelines))
+	for i, p := range l.pipelines {
+		finish[i] = l.setPipeline(p)
+	}
+	for _, f := range finish { // a source wants to know how long the pauses of branches may be
+		f()
 	}
 }
 
@@ -121,26 +170,28 @@ func (l *loader) notePipeline(b *hclsyntax.Block) {
 	l.pipelines = append(l.pipelines, p)
 }
 
-func (l *loader) setPipeline(p *pipeline) {
+// setPipeline makes a pipeline, all but its source: that is for the function that it returns.
+func (l *loader) setPipeline(p *pipeline) (finish func()) {
 	file := p.block.DefRange().Filename
 	d := &decoder{loader: l, pipeline: p, scope: expr.NewScope(l.context(file, false))}
 	var decl pipelineBlock
 	d.decode(blockOf(p.block), &decl)
 	p.made = engine.Pipeline{Name: p.name, Concurrency: decl.Concurrency, DropUnmatched: decl.Unmatched == "drop"}
 	d.setOrder(&decl)
-	d.checkRetry(&decl)
-	d.setSource(decl.Sources)
+	p.made.Retry = decl.Retry.retry()
 	for _, b := range decl.Stages {
 		d.addStage(b)
 	}
 	for _, b := range decl.Sinks {
 		d.addSink(b)
 	}
+	d.checkRetries(&decl)
 	for i := range p.made.Sinks {
 		s := &p.made.Sinks[i]
 		s.Named = p.named[s.Name]
 	}
 	l.checkPipeline(p)
+	return func() { d.setSource(decl.Sources) }
 }
 
 func (d *decoder) setOrder(decl *pipelineBlock) {
@@ -155,21 +206,70 @@ func (d *decoder) setOrder(decl *pipelineBlock) {
 	}
 }
 
-// checkRetry refuses what is reserved, once its own mistakes have been told.
-func (d *decoder) checkRetry(decl *pipelineBlock) {
-	if decl.Retry == nil {
-		return
-	}
+// checkRetries reports what a retry cannot mean.
+func (d *decoder) checkRetries(decl *pipelineBlock) {
 	for _, b := range d.pipeline.block.Body.Blocks {
-		if b.Type != "retry" {
+		if b.Type == "retry" && !d.pipeline.hasSource {
+			d.error(b.DefRange(), "Retry without a source",
+				"Pipeline %q is a branch: a message is tried again from the source on. Put the retry into the pipeline with the source, or into a stage or sink of this one.", d.pipeline.name)
+		}
+	}
+	for at, r := range d.retries(decl) {
+		if r.Min > r.Max {
+			d.error(*at, "Pauses that shrink", "min, %s, is longer than max, %s.", r.Min, r.Max)
+		}
+	}
+}
+
+// retries yields every retry of the pipeline, and where it is.
+func (d *decoder) retries(decl *pipelineBlock) iter.Seq2[*hcl.Range, *engine.Retry] {
+	return func(yield func(*hcl.Range, *engine.Retry) bool) {
+		p := &d.pipeline.made
+		at := func(in *hclsyntax.Body) *hcl.Range {
+			for _, b := range in.Blocks {
+				if b.Type == "retry" {
+					return b.DefRange().Ptr()
+				}
+			}
+			return d.pipeline.block.DefRange().Ptr()
+		}
+		if p.Retry != nil && !yield(at(d.pipeline.block.Body), p.Retry) {
+			return
+		}
+		options := map[string]*engine.Options{}
+		for i := range p.Stages {
+			options["stage."+p.Stages[i].Name] = &p.Stages[i].Options
+		}
+		for i := range p.Sinks {
+			options["sink."+p.Sinks[i].Name] = &p.Sinks[i].Options
+		}
+		for _, b := range append(slices.Clone(decl.Stages), decl.Sinks...) {
+			if len(b.Labels) < 2 {
+				continue
+			}
+			if o := options[b.Type+"."+b.Labels[1]]; o != nil && o.Retry != nil && !yield(at(b.Body), o.Retry) {
+				return
+			}
+		}
+	}
+}
+
+// longestPause returns the longest pause that a message of the pipeline may be asked to wait: branches included, whose components fail
+// on behalf of every pipeline.
+func (d *decoder) longestPause() time.Duration {
+	pause := longest(d.pipeline.made.Retry)
+	for _, p := range d.pipelines {
+		if p != d.pipeline && p.hasSource {
 			continue
 		}
-		if decl.Retry.Then.Branch {
-			d.error(b.Body.Attributes["then"].Expr.Range(), "Wrong kind of reference", "sink.NAME is needed here, not a pipeline.")
+		for i := range p.made.Stages {
+			pause = max(pause, longest(p.made.Stages[i].Retry))
 		}
-		d.error(b.DefRange(), "Retry is not available yet",
-			"This version of pipe cannot retry by way of the broker. Without this block, a message whose destination is away is held and tried again, with a growing pause; one that can never succeed goes to the queue's dead-letter exchange, or to a sink that on_error names.")
+		for i := range p.made.Sinks {
+			pause = max(pause, longest(p.made.Sinks[i].Retry))
+		}
 	}
+	return pause
 }
 
 func (d *decoder) setSource(blocks []*hclsyntax.Block) {
@@ -181,7 +281,9 @@ func (d *decoder) setSource(blocks []*hclsyntax.Block) {
 		made, _, ok := d.component(b, 1, []engine.Role{engine.RoleSource})
 		if ok {
 			d.pipeline.made.Source = made.(engine.Source)
-			d.checkHeld(b, d.pipeline.made.Source)
+			if r := d.pipeline.made.Retry; r == nil || r.Then.Name == "" {
+				d.checkHeld(b, d.pipeline.made.Source)
+			}
 		}
 	}
 }
@@ -216,17 +318,17 @@ func (d *decoder) addStage(b *hclsyntax.Block) {
 }
 
 func (d *decoder) addSink(b *hclsyntax.Block) {
-	generic := &common{}
-	made, name, ok := d.component(b, 2, []engine.Role{engine.RoleSink}, generic)
+	generic, out := &common{}, &outlet{}
+	made, name, ok := d.component(b, 2, []engine.Role{engine.RoleSink}, generic, out)
 	if len(b.Labels) == 2 && d.pipeline.sinks[b.Labels[1]] != b {
 		d.duplicate(b.DefRange(), fmt.Sprintf("sink %q", b.Labels[1]), d.pipeline.sinks[b.Labels[1]].DefRange())
 	}
 	if !ok {
 		return
 	}
-	d.pipeline.made.Sinks = append(d.pipeline.made.Sinks, engine.SinkNode{
-		Kind: b.Labels[0], Name: name, Sink: made.(engine.Sink), Options: generic.options(),
-	})
+	node := engine.SinkNode{Kind: b.Labels[0], Name: name, Sink: made.(engine.Sink), Options: generic.options()}
+	node.Fallback, node.OnUnroutable = engine.Target(out.Fallback), out.OnUnroutable
+	d.pipeline.made.Sinks = append(d.pipeline.made.Sinks, node)
 }
 
 // component makes a component of a block that is labelled with its kind and, if it has a second label, with
@@ -247,6 +349,9 @@ func (d *decoder) component(b *hclsyntax.Block, labels int, roles []engine.Role,
 	}
 	part := &decoder{loader: d.loader, pipeline: d.pipeline, scope: d.scope}
 	part.env = engine.Env{Pipeline: d.pipeline.name, Kind: c.Kind, Name: name, Log: d.logger(b, c.Kind, name)}
+	if c.Role == engine.RoleSource {
+		part.env.LongestPause = d.longestPause()
+	}
 	made, ok = part.make(c, b, generic)
 	return made, name, ok
 }

@@ -165,6 +165,32 @@ func (d *decoder) onError(t target, e hclsyntax.Expression) {
 	t.value.Set(reflect.ValueOf(engine.OnError{Action: action}))
 }
 
+// sinkRef reads sink.x.
+func (d *decoder) sinkRef(t target, e hclsyntax.Expression) {
+	if to, ok := d.targetOf(e, "sink"); ok {
+		t.value.Set(reflect.ValueOf(sinkRef(to)))
+	}
+}
+
+// onUnroutable reads what happens to a message that no queue takes.
+func (d *decoder) onUnroutable(t target, e hclsyntax.Expression) {
+	if r, is, ok := d.asRef(e, "sink"); is {
+		if ok && d.sink(r) {
+			t.value.Set(reflect.ValueOf(engine.OnUnroutable{Target: engine.Target{Name: r.name}}))
+		}
+		return
+	}
+	var text string
+	if !d.text(e, &text) {
+		return
+	}
+	if text != "fail" && text != "hold" {
+		d.error(e.Range(), "Invalid value", `"on_unroutable" is "fail", "hold", or a sink as sink.NAME, not %q.%s`, text, maybe(text, []string{"fail", "hold"}))
+		return
+	}
+	t.value.Set(reflect.ValueOf(engine.OnUnroutable{Hold: text == "hold"}))
+}
+
 // text reads a plain string.
 func (d *decoder) text(e hclsyntax.Expression, to *string) bool {
 	v, ok := d.eval(e)

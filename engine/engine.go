@@ -119,6 +119,8 @@ type Env struct {
 	Kind     string // the component's kind, as registered
 	Name     string // the component's name in its pipeline
 	Log      *slog.Logger
+	// LongestPause is the longest pause that retries of the pipeline ask for; 0 where there are none. See [Delayer].
+	LongestPause time.Duration
 }
 
 // Logger returns e.Log, or a logger that discards.
@@ -171,6 +173,9 @@ type Pipeline struct {
 	Concurrency int
 	// DropUnmatched drops a message that no sink took; otherwise that is a failure.
 	DropUnmatched bool
+	// Retry, if set, is what happens to deliveries that fail; a component's own goes before it. A branch's is not looked at: it is
+	// the source's pipeline that fails.
+	Retry *Retry
 }
 
 // StageNode is a stage in its place. Exactly one of Stage and Aggregator is set.
@@ -202,6 +207,22 @@ type Options struct {
 	// Concurrency bounds the calls of a stage that run at once, or the messages of a sink that
 	// are not confirmed; 0 is no limit.
 	Concurrency int
+	// Retry, if set, goes before the pipeline's for failures of this component.
+	Retry *Retry
+	// Breaker, if set, stops the component from being tried while it fails again and again.
+	Breaker *Breaker
+	// Fallback, if it has a name, is a sink that takes what this sink fails to take.
+	Fallback Target
+	// OnUnroutable is what happens to a message that this sink finds no queue for.
+	OnUnroutable OnUnroutable
+}
+
+// OnUnroutable is what happens to a message that no queue takes. The zero value fails it.
+type OnUnroutable struct {
+	// Hold keeps the input unacknowledged and tries again, until a queue is there.
+	Hold bool
+	// Target, if it has a name, is a sink that takes the message instead.
+	Target Target
 }
 
 // OnError is what happens to a message that fails in a stage or sink. The zero value lets the

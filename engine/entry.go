@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // ledger keeps the deliveries of one source that are not settled yet. Only the ledger settles.
@@ -20,6 +21,7 @@ type ledger struct {
 
 // chunk is what the source handed over at once.
 type chunk struct {
+	opened  time.Time
 	entries []entry
 	left    atomic.Int32 // entries that are not settled
 }
@@ -37,11 +39,18 @@ type entry struct {
 	tag     uint64
 	message *Message // the one at work
 	input   Message  // as it came, for another attempt
-	attempt int
+	history
+	holds int    // how often it has been held
+	sent  uint64 // the sinks that it was sent to in this attempt
 
-	owed    atomic.Int32
-	failure atomic.Pointer[Failure]
-	settled atomic.Bool
+	letter    *Failure // why it is given up, once it is
+	letterTo  *sink
+	letterCut int // how much the letter leaves out
+
+	owed     atomic.Int32
+	failure  atomic.Pointer[Failure]
+	failedAt atomic.Uint64 // the sinks that have failed in this attempt
+	settled  atomic.Bool
 }
 
 var errLost = errors.New("the message was lost inside the pipeline")
@@ -56,6 +65,9 @@ func newLedger(r *run) *ledger {
 // open makes the entries of a chunk of deliveries.
 func (l *ledger) open(deliveries []Delivery) []*entry {
 	c := &chunk{entries: make([]entry, len(deliveries))}
+	if l.run.holdLimit > 0 {
+		c.opened = time.Now()
+	}
 	c.left.Store(int32(len(deliveries)))
 	opened := make([]*entry, len(deliveries))
 	for i := range deliveries {
@@ -63,6 +75,7 @@ func (l *ledger) open(deliveries []Delivery) []*entry {
 		e.run, e.chunk = l.run, c
 		e.settler, e.tag = d.Settler, d.Tag
 		e.message = d.Message
+		e.history = l.run.recall(e.message)
 		e.message.Headers.shared = true
 		e.input = *e.message
 		e.begin()

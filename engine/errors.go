@@ -28,6 +28,9 @@ type Failure struct {
 	Component string // the stage or sink, as the file names it: "filter.paid", "sink.eu"
 	Attempt   int    // counted from 1
 	Permanent bool   // trying again cannot help
+
+	options *Options // of the component
+	hold    bool     // on_unroutable asks to hold the message
 }
 
 // Message is the text of the failure.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"time"
 )
@@ -24,6 +25,7 @@ type stage struct {
 	node        *StageNode
 	label       string
 	slots       chan struct{} // bounds the calls at once
+	breaker     *breaker
 	errorTarget []Target
 	keepsInput  bool // on_error needs the message as it was before the stage
 	groups      map[string]*group
@@ -33,10 +35,14 @@ type stage struct {
 type sink struct {
 	node      *SinkNode
 	label     string
+	bit       uint64 // in the sets of sinks that an entry keeps; 0 if there are too many sinks
 	slots     chan struct{}
+	breaker   *breaker
 	errorSink *sink
-	corker    Corker       // nil where the sink cannot gather writes, or may wait while it does
-	doubled   atomic.Int64 // outcomes reported a second time
+	// What takes a message that this one did not, and one that it found no queue for.
+	fallback, unroutable *sink
+	corker               Corker       // nil where the sink cannot gather writes, or may wait while it does
+	doubled              atomic.Int64 // outcomes reported a second time
 }
 
 func (o *Options) applies(m *Message) (bool, error) {
@@ -53,11 +59,19 @@ func (s *sink) applies(m *Message) (bool, error)  { return s.node.applies(m) }
 type compiler struct {
 	pipelines map[string]*Pipeline
 	sinks     map[*SinkNode]*sink
+	breakers  map[*Breaker]*breaker
+	thens     map[*Retry]*sink
+	bits      map[string]uint64
+	paths     [64]string
+	log       *slog.Logger
 	errs      []error
 }
 
-func newCompiler(pipelines []*Pipeline) *compiler {
-	c := &compiler{pipelines: make(map[string]*Pipeline), sinks: make(map[*SinkNode]*sink)}
+func newCompiler(pipelines []*Pipeline, log *slog.Logger) *compiler {
+	c := &compiler{
+		pipelines: make(map[string]*Pipeline), sinks: make(map[*SinkNode]*sink), log: log,
+		breakers: make(map[*Breaker]*breaker), thens: make(map[*Retry]*sink), bits: make(map[string]uint64),
+	}
 	for _, p := range pipelines {
 		if _, ok := c.pipelines[p.Name]; ok {
 			c.errorf("two pipelines are named %q", p.Name)
@@ -86,37 +100,82 @@ func (c *compiler) sinksOf(p *Pipeline) {
 			c.errorf("pipeline %q: two sinks are named %q", p.Name, n.Name)
 		}
 		s := &sink{node: n, label: "sink." + n.Name, slots: slotsFor(n.Concurrency)}
-		if s.slots == nil {
+		s.breaker = c.breaker(p, s.label, n.Breaker)
+		s.bit = c.bit(p.Name + "." + n.Name)
+		if s.slots == nil && s.breaker == nil {
 			s.corker, _ = n.Sink.(Corker)
 		}
 		byName[n.Name], c.sinks[n] = s, s
 		sinks = append(sinks, s)
 	}
-	for _, s := range sinks {
-		if s.node.OnError.Action == OnErrorSend {
-			s.errorSink = byName[s.node.OnError.Target.Name]
-			if s.errorSink == nil || s.node.OnError.Target.Branch {
-				c.errorf("pipeline %q: %s: on_error names %s, which is not a sink of the pipeline",
-					p.Name, s.label, s.node.OnError.Target)
-			}
+	other := func(what, label string, t Target) *sink {
+		if t.Name == "" {
+			return nil
 		}
+		s := byName[t.Name]
+		if s == nil || t.Branch {
+			c.errorf("pipeline %q: %s: %s names %s, which is not a sink of the pipeline", p.Name, label, what, t)
+		}
+		return s
 	}
 	for _, s := range sinks {
-		if loops(s) {
-			c.errorf("pipeline %q: %s: on_error leads back to itself", p.Name, s.label)
+		if s.node.OnError.Action == OnErrorSend {
+			s.errorSink = other("on_error", s.label, s.node.OnError.Target)
 		}
+		s.fallback = other("fallback", s.label, s.node.Fallback)
+		s.unroutable = other("on_unroutable", s.label, s.node.OnUnroutable.Target)
+	}
+	for _, s := range sinks {
+		if s.reaches(s, len(sinks)) {
+			c.errorf("pipeline %q: %s: what it fails to take leads back to itself", p.Name, s.label)
+		}
+	}
+	then := func(label string, r *Retry) {
+		if r != nil {
+			c.thens[r] = other("retry", label, r.Then)
+		}
+	}
+	then("retry", p.Retry)
+	for _, s := range sinks {
+		then(s.label, s.node.Retry)
+	}
+	for i := range p.Stages {
+		then(p.Stages[i].Kind+"."+p.Stages[i].Name, p.Stages[i].Retry)
 	}
 }
 
-func loops(s *sink) bool {
-	seen := map[*sink]bool{}
-	for next := s; next != nil; next = next.errorSink {
-		if seen[next] {
+// reaches reports whether what s fails to take can get to another sink, in so many steps.
+func (s *sink) reaches(to *sink, steps int) bool {
+	if steps == 0 {
+		return false
+	}
+	for _, next := range []*sink{s.errorSink, s.fallback, s.unroutable} {
+		if next != nil && (next == to || next.reaches(to, steps-1)) {
 			return true
 		}
-		seen[next] = true
 	}
 	return false
+}
+
+// bit gives a sink a place in the sets of sinks that an entry keeps.
+func (c *compiler) bit(path string) uint64 {
+	n := len(c.bits)
+	if n >= len(c.paths) {
+		return 0
+	}
+	c.bits[path], c.paths[n] = 1<<n, path
+	return 1 << n
+}
+
+// breaker makes the breaker of a component, which all graphs share.
+func (c *compiler) breaker(p *Pipeline, label string, b *Breaker) *breaker {
+	if b == nil {
+		return nil
+	}
+	if c.breakers[b] == nil {
+		c.breakers[b] = newBreaker(b, label, c.log.With("pipeline", p.Name))
+	}
+	return c.breakers[b]
 }
 
 func slotsFor(n int) chan struct{} {
@@ -158,6 +217,7 @@ func (c *compiler) graph(p *Pipeline, branches map[string]*graph) *graph {
 
 func (c *compiler) stage(p *Pipeline, g *graph, n *StageNode) *stage {
 	s := &stage{node: n, label: n.Kind + "." + n.Name, slots: slotsFor(n.Concurrency)}
+	s.breaker = c.breaker(p, s.label, n.Breaker)
 	if (n.Stage == nil) == (n.Aggregator == nil) {
 		c.errorf("pipeline %q: %s must have either a stage or an aggregator", p.Name, s.label)
 	}

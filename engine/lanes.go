@@ -164,7 +164,7 @@ func (l *keyedLanes) take(entries []*entry) {
 	for _, e := range entries {
 		key, err := l.keyOf(e.message)
 		if err != nil {
-			e.fail(newFailure(err, "order_by", e.attempt))
+			e.fail(newFailure(err, "order_by", e.attempt, nil))
 			e.release()
 			continue
 		}

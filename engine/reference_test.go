@@ -13,6 +13,10 @@ type fate struct {
 	failed bool
 	passes bool // waiting mends the failure
 	quiet  bool // some outcome never comes
+
+	done     map[string]bool // the sinks that have confirmed all in earlier attempts
+	direct   map[string]bool // the sinks that were sent to, and not only sent on to
+	failedAt map[string]bool // the sinks that have failed in this one, for themselves or on the way from them
 }
 
 // arrival is one message at a sink, of one delivery.
@@ -21,14 +25,39 @@ type arrival struct {
 	id   identity
 }
 
+// sentOn is an arrival on its way, and the sink that it was sent to first.
+type sentOn struct {
+	arrival
+	origin string
+}
+
 // reference follows one attempt through the plan, as slowly and plainly as possible. It shares no code with the engine.
 func (p *plan) reference(a attempt) fate {
-	var f fate
-	if !p.chain(&f, 0, 0, identity{attempt: a}, nil) {
-		return fate{failed: true} // nothing of it is sent
+	f := fate{done: map[string]bool{}, failedAt: map[string]bool{}}
+	if a.try > 1 {
+		before := p.reference(attempt{a.root, a.delivery, a.try - 1})
+		f.done = before.done
+		for _, s := range before.sent {
+			if before.direct[s.sink] && !before.failedAt[s.sink] {
+				f.done[s.sink] = true
+			}
+		}
 	}
-	for i := 0; i < len(f.sent); i++ { // grows by what is sent on
-		p.end(&f, f.sent[i])
+	if !p.chain(&f, 0, 0, identity{attempt: a}, nil) {
+		return fate{failed: true, done: f.done} // nothing of it is sent
+	}
+	f.direct = map[string]bool{}
+	var on []sentOn
+	for _, a := range f.sent {
+		f.direct[a.sink] = true
+		on = append(on, sentOn{a, a.sink})
+	}
+	for i := 0; i < len(on); i++ { // grows by what is sent on
+		if next := p.end(&f, on[i]); next != "" {
+			onward := sentOn{arrival{next, on[i].id}, on[i].origin}
+			on = append(on, onward)
+			f.sent = append(f.sent, onward.arrival)
+		}
 	}
 	return f
 }
@@ -111,14 +140,14 @@ func (p *plan) arrive(f *fate, pipeline int, id identity, targets []engine.Targe
 		s := &pl.sinks[k]
 		switch p.condition(s.troubleOptions, s.name, id) {
 		case applies:
-			f.sent = append(f.sent, arrival{s.name, id})
+			f.send(s.name, id)
 			taken = true
 		case cannotTell:
 			switch s.onError {
 			case engine.OnErrorFail:
 				return false
 			case engine.OnErrorSend:
-				f.sent = append(f.sent, arrival{pl.sinks[s.errorTo].name, id})
+				f.send(pl.sinks[s.errorTo].name, id)
 			}
 			taken = true
 		}
@@ -131,21 +160,28 @@ func (p *plan) arrive(f *fate, pipeline int, id identity, targets []engine.Targe
 	return taken || pl.dropUnmatched
 }
 
-// end adds what comes of a message at a sink.
-func (p *plan) end(f *fate, a arrival) {
+func (f *fate) send(sink string, id identity) {
+	if !f.done[sink] {
+		f.sent = append(f.sent, arrival{sink, id})
+	}
+}
+
+// end adds what comes of a message at a sink, and returns where it goes on to.
+func (p *plan) end(f *fate, a sentOn) (next string) {
 	pl, s := p.sink(a.sink)
 	how := p.ending(s, a.id)
 	switch {
 	case how == confirms:
-		return
 	case how == keepsQuiet:
 		f.quiet = true
 	case s.onError == engine.OnErrorFail:
 		f.passes = how == loses && (f.passes || !f.failed)
 		f.failed = true
+		f.failedAt[a.origin] = true
 	case s.onError == engine.OnErrorSend:
-		f.sent = append(f.sent, arrival{pl.sinks[s.errorTo].name, a.id})
+		return pl.sinks[s.errorTo].name
 	}
+	return ""
 }
 
 func (p *plan) sink(name string) (*planned, *plannedSink) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,9 +24,20 @@ type run struct {
 	stats    stats
 
 	// ctx is what stages and sinks are given: it outlives the source's by the time to drain.
-	ctx         context.Context
-	stopping    atomic.Bool
+	ctx      context.Context
+	stopping atomic.Bool
+	paused   *gate
+
+	// What the source can do, and what is said of it.
 	deadLetters bool
+	delayer     Delayer
+	holdLimit   time.Duration
+	location    string
+	version     string
+
+	thens map[*Retry]*sink
+	bits  map[string]uint64 // of sinks, by their path
+	paths [64]string        // of sinks, by the number of their bit
 
 	// turn guards the groups, and everything that runs inline.
 	turn turn
@@ -37,14 +47,24 @@ type run struct {
 	closed  bool
 }
 
-func newRun(c *compiler, p *Pipeline, log *slog.Logger) *run {
+func newRun(c *compiler, p *Pipeline, o RunOptions, paused *gate) *run {
 	r := &run{
-		pipeline: p, graph: c.root(p), clock: newClock(), turn: newTurn(),
-		log: log.With("pipeline", p.Name),
+		pipeline: p, graph: c.root(p), clock: newClock(), turn: newTurn(), paused: paused,
+		log: o.Logger.With("pipeline", p.Name), version: o.Version,
+		thens: c.thens, bits: c.bits, paths: c.paths,
 	}
 	r.ledger = newLedger(r)
 	if d, ok := p.Source.(DeadLetterer); ok {
 		r.deadLetters = d.DeadLetters()
+	}
+	if h, ok := p.Source.(HoldLimiter); ok {
+		r.holdLimit = h.HoldLimit()
+	}
+	if l, ok := p.Source.(Locator); ok {
+		r.location = l.Location()
+	}
+	if d, ok := p.Source.(Delayer); ok && d.Shortest() > 0 {
+		r.delayer = d
 	}
 	return r
 }
@@ -81,9 +101,23 @@ func (r *run) runSource(ctx context.Context) (err error) {
 		if len(chunk) == 0 {
 			return
 		}
+		r.paused.wait(ctx)
 		r.stats.in.Add(int64(len(chunk)))
-		r.lanes.take(r.ledger.open(chunk))
+		if entries := r.early(r.ledger.open(chunk)); len(entries) > 0 {
+			r.lanes.take(entries)
+		}
 	})
+}
+
+// spawn runs f in a goroutine of the run's own, unless the run is over.
+func (r *run) spawn(f func()) bool {
+	r.spawnMu.Lock()
+	defer r.spawnMu.Unlock()
+	if r.closed {
+		return false
+	}
+	r.spawned.Go(f)
+	return true
 }
 
 // stop lets nothing wait any more: groups are complete as they are, and what is held for another
@@ -105,71 +139,21 @@ func (r *run) groupDue(g *graph, i int, grp *group) {
 	w.flush()
 }
 
-// redirect sends a message that a sink failed to take to another sink. It runs in a goroutine of its
-// own, because the caller is often the one that the other sink would wait for.
-func (r *run) redirect(s *sink, m *Message, f *Failure) {
-	c := m.Clone()
-	c.failure = f
-	e := m.entry
+// redirect sends a message that a sink failed to take to another sink, on behalf of the first. It runs in a goroutine of its
+// own, because the caller is often the one that the other sink would wait for. With a failure the message tells of it.
+func (r *run) redirect(o *outcome, to *sink, f, told *Failure) {
+	c := o.m.Clone()
+	next := &outcome{origin: o.origin}
+	if told != nil {
+		c.failure = told
+	}
+	e := o.m.entry
 	e.owe()
-	r.spawnMu.Lock()
-	defer r.spawnMu.Unlock()
-	if r.closed {
+	if !r.spawn(func() { next.start(to, c) }) {
+		e.failedAt.Or(o.origin.bit)
 		e.fail(f)
 		e.release()
-		return
 	}
-	r.spawned.Go(func() { new(outcome).start(s, c) })
-}
-
-// The pause before a held message is tried again doubles from the first to the last.
-const (
-	firstPause = 100 * time.Millisecond
-	lastPause  = time.Minute
-)
-
-// failed decides about a delivery whose last outcome has come and that has failed.
-func (r *run) failed(e *entry, f *Failure) {
-	r.stats.failed.Add(1)
-	switch {
-	case r.stopping.Load() || e.settler.Stale():
-		r.report(e, f, "it goes back to the queue")
-		e.settle(Abandon)
-	case r.deadLetters && !f.mayPass():
-		r.report(e, f, "rejected: it goes to the dead-letter exchange")
-		e.settle(Reject)
-	default:
-		pause := pauseBefore(e.attempt + 1)
-		r.report(e, f, fmt.Sprintf("held unacknowledged; tried again in %s", pause.Round(time.Millisecond)))
-		r.clock.at(time.Now().Add(pause), func() { r.again(e) })
-	}
-}
-
-// mayPass reports that the failure is the destination's state, not the message's fault, so that
-// waiting mends it.
-func (f *Failure) mayPass() bool {
-	return !f.Permanent && (f.Kind == KindConnection || f.Kind == KindNacked)
-}
-
-// pauseBefore returns the pause before an attempt, counted from 1, with a jitter of a fifth.
-func pauseBefore(attempt int) time.Duration {
-	pause := lastPause
-	if doublings := attempt - 2; doublings < 10 {
-		pause = min(firstPause<<doublings, lastPause)
-	}
-	return pause - rand.N(pause/5)
-}
-
-// again gives a held delivery another attempt, from the message as it came in.
-func (r *run) again(e *entry) {
-	if r.stopping.Load() || e.settler.Stale() || e.settled.Load() {
-		e.settle(Abandon)
-		return
-	}
-	r.stats.retried.Add(1)
-	e.message = e.input.Clone()
-	e.begin()
-	r.lanes.take([]*entry{e})
 }
 
 // onError returns what a component does about a failure. When the time to drain is over nothing is
@@ -185,10 +169,6 @@ func (r *run) onError(o *Options) OnErrorAction {
 func (r *run) tolerated(f *Failure, m *Message) {
 	r.stats.tolerated.Add(1)
 	r.logFailure(f, m.Properties.MessageID, "on_error decides")
-}
-
-func (r *run) report(e *entry, f *Failure, what string) {
-	r.logFailure(f, e.input.Properties.MessageID, what)
 }
 
 func (r *run) logFailure(f *Failure, messageID, what string) {

@@ -19,6 +19,8 @@ type RunOptions struct {
 	// DrainTimeout is how long messages that are under way may take to finish after the stop;
 	// what has not finished then goes back to where it came from. Default 25 s.
 	DrainTimeout time.Duration
+	// Version is what dead letters say of the software that gave a message up.
+	Version string
 }
 
 // DefaultDrainTimeout is the drain timeout where none is given.
@@ -29,6 +31,7 @@ type Runner struct {
 	options   RunOptions
 	pipelines []*Pipeline
 	runs      []*run
+	paused    *gate
 	hurry     chan struct{}
 	hurryOnce sync.Once
 }
@@ -41,14 +44,14 @@ func NewRunner(o RunOptions, pipelines ...*Pipeline) (*Runner, error) {
 	if o.DrainTimeout <= 0 {
 		o.DrainTimeout = DefaultDrainTimeout
 	}
-	r := &Runner{options: o, pipelines: pipelines, hurry: make(chan struct{})}
-	c := newCompiler(pipelines)
+	r := &Runner{options: o, pipelines: pipelines, hurry: make(chan struct{}), paused: newGate()}
+	c := newCompiler(pipelines, o.Logger)
 	for _, p := range pipelines {
 		if p.Order == OrderByKey && p.OrderKey == nil {
 			c.errorf("pipeline %q: order by key without a key", p.Name)
 		}
 		if p.Source != nil {
-			r.runs = append(r.runs, newRun(c, p, o.Logger))
+			r.runs = append(r.runs, newRun(c, p, o, r.paused))
 		}
 	}
 	if len(r.runs) == 0 {
@@ -128,6 +131,13 @@ func (r *Runner) drain(ctx context.Context, finished <-chan struct{}, cancel con
 // it. It may be called at any time, from any goroutine.
 func (r *Runner) Stop() { r.hurryOnce.Do(func() { close(r.hurry) }) }
 
+// Pause lets the sources hand over nothing more until Resume, beyond the chunk that each is about to; what is under way goes on.
+// It may be called at any time, from any goroutine.
+func (r *Runner) Pause() { r.paused.close() }
+
+// Resume ends a pause. It may be called at any time, from any goroutine.
+func (r *Runner) Resume() { r.paused.open() }
+
 // start starts the components, sinks first, and returns those that are to be closed.
 func (r *Runner) start(ctx context.Context) (started []any, err error) {
 	for _, c := range r.components() {
@@ -190,6 +200,7 @@ type PipelineStats struct {
 	Abandoned int64 // deliveries left to be delivered again
 	Failed    int64 // attempts at a delivery that failed
 	Retried   int64 // attempts after the first
+	Delayed   int64 // times that a delivery was handed to the broker to be held
 	Tolerated int64 // failures that on_error decided about
 	Dropped   int64 // messages dropped on purpose
 	InFlight  int64 // deliveries that are not settled yet
@@ -197,7 +208,7 @@ type PipelineStats struct {
 
 type stats struct {
 	in, out, acked, rejected, requeued, abandoned,
-	failed, retried, tolerated, dropped atomic.Int64
+	failed, retried, delayed, tolerated, dropped atomic.Int64
 }
 
 func (s *stats) settled(o Outcome) {
@@ -226,6 +237,7 @@ func (r *Runner) Stats() []PipelineStats {
 		p.In = s.in.Load()
 		p.InFlight = p.In - p.Acked - p.Rejected - p.Abandoned
 		p.Out, p.Failed, p.Retried = s.out.Load(), s.failed.Load(), s.retried.Load()
+		p.Delayed = s.delayed.Load()
 		p.Tolerated, p.Dropped = s.tolerated.Load(), s.dropped.Load()
 	}
 	return all

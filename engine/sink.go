@@ -9,23 +9,40 @@ import (
 
 // outcome is one message on its way through a sink: what the entry is owed.
 type outcome struct {
-	sink    *sink
-	m       *Message
-	slot    chan struct{} // to give back
-	decided atomic.Bool
-	timer   *time.Timer
+	sink      *sink
+	origin    *sink // the one that was sent to first
+	m         *Message
+	explained bool          // the headers tell of the failure already
+	slot      chan struct{} // to give back
+	tell      func(error)   // of the breaker
+	decided   atomic.Bool
+	timer     *time.Timer
 }
 
 // start hands the message to the sink.
 func (o *outcome) start(s *sink, m *Message) {
 	o.sink, o.m = s, m
-	ctx := m.entry.run.ctx
+	if o.origin == nil {
+		o.origin = s
+	}
+	r := m.entry.run
+	if m.failure != nil && !o.explained {
+		r.explain(m, m.entry, m.failure, 0)
+	}
+	if s.breaker != nil {
+		tell, err := s.breaker.enter(r)
+		if err != nil {
+			o.finish(err)
+			return
+		}
+		o.tell = tell
+	}
 	if s.slots != nil {
 		select {
 		case s.slots <- struct{}{}:
 			o.slot = s.slots
-		case <-ctx.Done():
-			o.finish(WithKind(KindTimeout, context.Cause(ctx)))
+		case <-r.ctx.Done():
+			o.finish(WithKind(KindTimeout, context.Cause(r.ctx)))
 			return
 		}
 	}
@@ -39,7 +56,7 @@ func (o *outcome) start(s *sink, m *Message) {
 			o.done(panicked(v))
 		}
 	}()
-	s.node.Sink.Send(ctx, m, o.done)
+	s.node.Sink.Send(r.ctx, m, o.done)
 }
 
 // done is what the sink calls.
@@ -60,24 +77,42 @@ func (o *outcome) finish(err error) bool {
 	if o.slot != nil {
 		<-o.slot
 	}
+	if o.tell != nil {
+		o.tell(err)
+	}
 	e := o.m.entry
 	if err == nil {
 		e.run.stats.out.Add(1)
 	} else {
-		o.failed(e, newFailure(err, o.sink.label, e.attempt))
+		o.failed(e, newFailure(err, o.sink.label, e.attempt, &o.sink.node.Options))
 	}
 	e.release()
 	return true
 }
 
 func (o *outcome) failed(e *entry, f *Failure) {
-	switch e.run.onError(&o.sink.node.Options) {
+	r := e.run
+	over := r.ctx.Err() != nil // then nothing is tolerated: see onError
+	switch {
+	case f.Kind == KindUnroutable && o.sink.unroutable != nil && !over:
+		r.tolerated(f, o.m)
+		r.redirect(o, o.sink.unroutable, f, f)
+		return
+	case f.Kind == KindUnroutable && o.sink.node.OnUnroutable.Hold:
+		f.hold = true
+	case o.sink.fallback != nil && !over:
+		r.tolerated(f, o.m)
+		r.redirect(o, o.sink.fallback, f, nil)
+		return
+	}
+	switch r.onError(&o.sink.node.Options) {
 	case OnErrorContinue, OnErrorDrop:
-		e.run.tolerated(f, o.m)
+		r.tolerated(f, o.m)
 	case OnErrorSend:
-		e.run.tolerated(f, o.m)
-		e.run.redirect(o.sink.errorSink, o.m, f)
+		r.tolerated(f, o.m)
+		r.redirect(o, o.sink.errorSink, f, f)
 	default:
+		e.failedAt.Or(o.origin.bit)
 		e.fail(f)
 	}
 }

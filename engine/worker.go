@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/sourcegraph/conc/panics"
 )
@@ -117,7 +118,7 @@ func (w *worker) guarded(f func() *Failure) (failure *Failure) {
 	defer func() {
 		if v := recover(); v != nil {
 			w.pop(top)
-			failure = newFailure(panicked(v), "pipeline."+w.run.graph.name, w.e.attempt)
+			failure = newFailure(panicked(v), "pipeline."+w.run.graph.name, w.e.attempt, nil)
 		}
 	}()
 	return f()
@@ -158,18 +159,36 @@ func (w *worker) step(g *graph, i int, m *Message) *Failure {
 	if s.keepsInput {
 		before = m.Clone()
 	}
-	start := len(w.buf)
+	start, id := len(w.buf), m.Properties.MessageID
 	w.input, w.again = m, false
 	if err := s.call(w, m); err != nil {
 		w.pop(start)
 		return w.stageFailed(g, i, before, err)
 	}
-	if len(w.buf) == start {
+	switch len(w.buf) - start {
+	case 0:
 		w.run.stats.dropped.Add(1)
 		return nil
+	case 1:
+	default:
+		giveIDs(id, w.buf[start:])
 	}
 	return w.stepAll(g, i+1, start)
 }
+
+// giveIDs gives messages that came of one the ids ID/1, ID/2, …, so that a consumer can tell them apart, and knows them again
+// when they come twice. Ids that a stage gave stay.
+func giveIDs(id string, parts []*Message) {
+	for k, m := range parts {
+		numbered := id + "/" + strconv.Itoa(k+1)
+		if id != "" && m.Properties.MessageID == id && len(numbered) <= maxID {
+			m.Properties.MessageID = numbered
+		}
+	}
+}
+
+// maxID is the longest message id in bytes: AMQP carries it as a short string.
+const maxID = 255
 
 // stepAll takes the messages from the top of the stack on, and removes them from it.
 func (w *worker) stepAll(g *graph, i, start int) *Failure {
@@ -189,7 +208,7 @@ func (w *worker) pop(start int) {
 // stageFailed does what the stage's on_error says with the message as it was before the stage.
 func (w *worker) stageFailed(g *graph, i int, m *Message, err error) *Failure {
 	s := g.stages[i]
-	f := newFailure(err, s.label, w.e.attempt)
+	f := newFailure(err, s.label, w.e.attempt, &s.node.Options)
 	switch w.run.onError(&s.node.Options) {
 	case OnErrorContinue:
 		w.run.tolerated(f, m)
@@ -225,7 +244,7 @@ func (w *worker) deliver(g *graph, m *Message) *Failure {
 		}
 		switch {
 		case r.sink != nil:
-			w.sends = append(w.sends, send{r.sink, c})
+			w.send(r.sink, c)
 		case r.branch != nil:
 			if f := w.enter(r.branch, c); f != nil {
 				return f
@@ -235,13 +254,20 @@ func (w *worker) deliver(g *graph, m *Message) *Failure {
 	return nil
 }
 
+// send notes a message for a sink, unless that has confirmed all of the delivery in an earlier attempt.
+func (w *worker) send(s *sink, m *Message) {
+	if w.e.skip&s.bit == 0 {
+		w.sends = append(w.sends, send{s, m})
+	}
+}
+
 // maxDepth bounds how many branches a message passes, so that branches that lead to each other end.
 const maxDepth = 64
 
 func (w *worker) enter(b *graph, m *Message) *Failure {
 	if w.depth == maxDepth {
 		err := fmt.Errorf("the message went through %d branches; they seem to lead to each other", maxDepth)
-		return newFailure(Permanent(WithKind(KindUnroutable, err)), "pipeline."+b.name, w.e.attempt)
+		return newFailure(Permanent(WithKind(KindUnroutable, err)), "pipeline."+b.name, w.e.attempt, nil)
 	}
 	m.targets = nil
 	w.depth++
@@ -282,7 +308,7 @@ func (w *worker) recipients(g *graph, m *Message) *Failure {
 func (w *worker) offer(s *sink, m *Message) *Failure {
 	applies, err := s.applies(m)
 	if err != nil {
-		f := newFailure(err, s.label, w.e.attempt)
+		f := newFailure(err, s.label, w.e.attempt, &s.node.Options)
 		switch w.run.onError(&s.node.Options) {
 		case OnErrorContinue, OnErrorDrop:
 			w.run.tolerated(f, m)
@@ -293,7 +319,7 @@ func (w *worker) offer(s *sink, m *Message) *Failure {
 			c := m.Clone()
 			c.failure = f
 			w.to = append(w.to, recipient{})
-			w.sends = append(w.sends, send{s.errorSink, c})
+			w.send(s.errorSink, c)
 			return nil
 		default:
 			return f
@@ -307,7 +333,7 @@ func (w *worker) offer(s *sink, m *Message) *Failure {
 
 func (w *worker) noTarget(g *graph, t Target) *Failure {
 	err := fmt.Errorf("the message was sent to %s, which pipeline %q does not have", t, g.name)
-	return newFailure(Permanent(WithKind(KindUnroutable, err)), g.name, w.e.attempt)
+	return newFailure(Permanent(WithKind(KindUnroutable, err)), g.name, w.e.attempt, nil)
 }
 
 var errUnmatched = Permanent(WithKind(KindUnroutable, errors.New("no sink took the message")))
@@ -317,7 +343,7 @@ func (w *worker) unmatched(g *graph) *Failure {
 		w.run.stats.dropped.Add(1)
 		return nil
 	}
-	return newFailure(errUnmatched, "pipeline."+g.name, w.e.attempt)
+	return newFailure(errUnmatched, "pipeline."+g.name, w.e.attempt, nil)
 }
 
 // flush sends what has been collected, in order, and ends the processing of the entries.
@@ -339,6 +365,7 @@ func (w *worker) sendAll() {
 	outcomes := make([]outcome, len(w.sends))
 	for i, s := range w.sends {
 		s.m.entry.owe()
+		s.m.entry.sent |= s.sink.bit
 		outcomes[i].start(s.sink, s.m)
 		w.sends[i] = send{}
 	}
@@ -361,8 +388,15 @@ func (w *worker) cork() {
 }
 
 // call runs the stage on one message.
-func (s *stage) call(w *worker, m *Message) error {
+func (s *stage) call(w *worker, m *Message) (err error) {
 	ctx := w.run.ctx
+	if s.breaker != nil {
+		tell, err := s.breaker.enter(w.run)
+		if err != nil {
+			return err
+		}
+		defer func() { tell(err) }()
+	}
 	if s.slots != nil {
 		select {
 		case s.slots <- struct{}{}:
@@ -406,9 +440,9 @@ func (p *PanicError) Error() string { return fmt.Sprintf("panic: %v", p.recovere
 // Stack is where the panic happened.
 func (p *PanicError) Stack() string { return string(p.recovered.Stack) }
 
-func newFailure(err error, component string, attempt int) *Failure {
+func newFailure(err error, component string, attempt int, o *Options) *Failure {
 	return &Failure{
 		Kind: KindOf(err), Err: err, Component: component,
-		Attempt: attempt, Permanent: IsPermanent(err),
+		Attempt: attempt, Permanent: IsPermanent(err), options: o,
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -277,6 +278,32 @@ func (p *Pool) Declare(ctx context.Context) error {
 		return err
 	}
 	return joinTopology(p.TopologyErrors())
+}
+
+// Topology returns what the pool declares.
+func (p *Pool) Topology() Topology {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.opts.Topology
+}
+
+// AddTopology adds to what the pool declares; what it has already stays as it is. It must be called before Start.
+func (p *Pool) AddTopology(t Topology) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.started {
+		return fmt.Errorf("add to the topology of pool %q: it has been started", p.opts.Name)
+	}
+	all := Topology{
+		Exchanges: append(slices.Clone(p.opts.Topology.Exchanges), t.Exchanges...),
+		Queues:    append(slices.Clone(p.opts.Topology.Queues), t.Queues...),
+		Bindings:  append(slices.Clone(p.opts.Topology.Bindings), t.Bindings...),
+	}
+	if err := all.check(); err != nil {
+		return err
+	}
+	p.opts.Topology = all
+	return nil
 }
 
 // TopologyErrors returns what failed when the topology was last applied.

@@ -5,13 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
-
-	amqp091 "github.com/rabbitmq/amqp091-go"
 
 	"github.com/pipeamqp/pipe/engine"
 	"github.com/pipeamqp/pipe/expr"
+	"github.com/pipeamqp/pipe/internal/message"
 	"github.com/pipeamqp/pipe/pool"
 )
 
@@ -142,17 +140,15 @@ func (s *Sink) fill(p *pool.Publishing, m *engine.Message) (err error) {
 	if p.Exchange, p.RoutingKey, err = s.address(m); err != nil {
 		return err
 	}
-	if p.Headers, err = s.headers(m); err != nil {
-		return err
+	message.Put(p, m)
+	p.DeliveryMode = s.deliveryMode(p.DeliveryMode)
+	if s.c.Headers.IsSet() {
+		if p.Headers, err = s.headers(m); err != nil {
+			return err
+		}
 	}
-	q := &m.Properties
-	p.Body = m.Body
-	p.ContentType, p.ContentEncoding = q.ContentType, q.ContentEncoding
-	p.DeliveryMode, p.Priority = s.deliveryMode(q.DeliveryMode), q.Priority
-	p.CorrelationId, p.ReplyTo, p.Expiration = q.CorrelationID, q.ReplyTo, q.Expiration
-	p.MessageId, p.Timestamp, p.Type, p.AppId = q.MessageID, q.Timestamp, q.Type, q.AppID
 	if s.c.KeepUserID {
-		p.UserId = q.UserID
+		p.UserId = m.Properties.UserID
 	}
 	return nil
 }
@@ -190,56 +186,12 @@ func (s *Sink) address(m *engine.Message) (exchange, key string, err error) {
 
 // headers returns the message's headers as an AMQP table, with those that the sink sets.
 func (s *Sink) headers(m *engine.Message) (pool.Table, error) {
-	h := m.Headers
-	if s.c.Headers.IsSet() {
-		h = m.Clone().Headers
-		err := s.c.Headers.Each(m, func(key string, v any) error {
-			h.Set(key, v)
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return wireTable(h.Table()), nil
-}
-
-// wireTable returns a table with the client library's types in it: the same one if nothing is to be
-// changed. The pool takes nested tables and arrays as they are.
-func wireTable(table map[string]any) pool.Table {
-	copied := false
-	for k, v := range table {
-		changed, ok := wireValue(v)
-		if !ok {
-			continue
-		}
-		if !copied {
-			table, copied = maps.Clone(table), true
-		}
-		table[k] = changed
-	}
-	return table
-}
-
-// wireValue returns what stands for v on the wire, where that is another type.
-func wireValue(v any) (changed any, ok bool) {
-	switch v := v.(type) {
-	case engine.Decimal:
-		return amqp091.Decimal(v), true
-	case map[string]any:
-		return wireTable(v), true
-	case []any:
-		for i, nested := range v {
-			if c, ok := wireValue(nested); ok {
-				if changed == nil {
-					changed = slices.Clone(v)
-				}
-				changed.([]any)[i] = c
-			}
-		}
-		return changed, changed != nil
-	}
-	return nil, false
+	h := m.Clone().Headers
+	err := s.c.Headers.Each(m, func(key string, v any) error {
+		h.Set(key, v)
+		return nil
+	})
+	return message.Table(h.Table()), err
 }
 
 // Cork implements [engine.Corker].

@@ -5,10 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"time"
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
 
 	"github.com/pipeamqp/pipe/engine"
+	"github.com/pipeamqp/pipe/internal/message"
 	"github.com/pipeamqp/pipe/pool"
 )
 
@@ -16,14 +19,15 @@ import (
 type Config struct {
 	_ struct{} `doc:"Consumes a queue. A delivery is acknowledged when everything that it became has been confirmed."`
 
-	Connection  *pool.Pool     `hcl:"connection,optional" doc:"The connection to consume on. Default: the only one, or the one named main."`
-	Queue       *pool.Queue    `hcl:"queue" doc:"The queue: a reference to a declared one, or the name of one that exists."`
-	Prefetch    int            `hcl:"prefetch,optional" min:"1" max:"65535" doc:"How many deliveries may be unacknowledged at once. It bounds memory, and what is delivered again after a kill. Default: that of the connection's listen block, which is 500."`
-	ConsumerTag string         `hcl:"consumer_tag,optional" doc:"The consumer tag that operators see. Default: made of the pipeline's name, the host and the process."`
-	Exclusive   bool           `hcl:"exclusive,optional" doc:"Be the queue's only consumer."`
-	Priority    *int           `hcl:"priority,optional" doc:"The consumer's priority: the broker delivers to the highest first."`
-	Arguments   map[string]any `hcl:"arguments,optional" doc:"Further arguments of basic.consume, as x-stream-offset."`
-	Decode      string         `hcl:"decode,optional" default:"json" enum:"json" doc:"How expressions read the body."`
+	Connection      *pool.Pool     `hcl:"connection,optional" doc:"The connection to consume on. Default: the only one, or the one named main."`
+	Queue           *pool.Queue    `hcl:"queue" doc:"The queue: a reference to a declared one, or the name of one that exists."`
+	Prefetch        int            `hcl:"prefetch,optional" min:"1" max:"65535" doc:"How many deliveries may be unacknowledged at once. It bounds memory, and what is delivered again after a kill. Default: that of the connection's listen block, which is 500."`
+	ConsumerTag     string         `hcl:"consumer_tag,optional" doc:"The consumer tag that operators see. Default: made of the pipeline's name, the host and the process."`
+	Exclusive       bool           `hcl:"exclusive,optional" doc:"Be the queue's only consumer."`
+	Priority        *int           `hcl:"priority,optional" doc:"The consumer's priority: the broker delivers to the highest first."`
+	Arguments       map[string]any `hcl:"arguments,optional" doc:"Further arguments of basic.consume, as x-stream-offset."`
+	ConsumerTimeout time.Duration  `hcl:"consumer_timeout,optional" default:"30m" min:"1m" doc:"How long the broker waits for an acknowledgement before it closes the channel (its consumer_timeout). A message that is held for nearly as long is given back to the queue."`
+	Decode          string         `hcl:"decode,optional" default:"json" enum:"json" doc:"How expressions read the body."`
 
 	Env engine.Env
 }
@@ -33,11 +37,19 @@ type Source struct {
 	pool    *pool.Pool
 	queue   *pool.Queue
 	options pool.ConsumeOptions
+	limit   time.Duration // how long a delivery may be held
+
+	ladder        []time.Duration // the rungs that there are
+	publisherOnce sync.Once
+	publisher     *pool.Publisher
 }
 
 var (
 	_ engine.Source       = (*Source)(nil)
 	_ engine.DeadLetterer = (*Source)(nil)
+	_ engine.Delayer      = (*Source)(nil)
+	_ engine.HoldLimiter  = (*Source)(nil)
+	_ engine.Locator      = (*Source)(nil)
 )
 
 // New makes a source. It does not dial.
@@ -50,15 +62,33 @@ func New(c Config) (*Source, error) {
 	case c.Prefetch < 0 || c.Prefetch > 65535:
 		return nil, fmt.Errorf("prefetch is 1 to 65535, not %d", c.Prefetch)
 	}
-	return &Source{
+	s := &Source{
 		pool:  c.Connection,
 		queue: c.Queue,
+		limit: c.ConsumerTimeout - c.ConsumerTimeout/10,
 		options: pool.ConsumeOptions{
 			Queue: c.Queue.Name, Name: c.Env.Pipeline, Prefetch: c.Prefetch, ConsumerTag: c.ConsumerTag,
 			Exclusive: c.Exclusive, Priority: c.Priority, Arguments: c.Arguments,
 		},
-	}, nil
+	}
+	if c.Env.LongestPause >= rungs[0] {
+		for _, rung := range rungs {
+			if rung <= c.Env.LongestPause {
+				s.ladder = append(s.ladder, rung)
+			}
+		}
+		if err := c.Connection.AddTopology(Ladder(c.Env.LongestPause)); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
 }
+
+// HoldLimit implements [engine.HoldLimiter]: the broker closes a channel on which a delivery is unacknowledged for too long.
+func (s *Source) HoldLimit() time.Duration { return s.limit }
+
+// Location implements [engine.Locator]: the name of the queue.
+func (s *Source) Location() string { return s.queue.Name }
 
 // DeadLetters reports that the queue has a dead-letter exchange, as far as its declaration tells.
 func (s *Source) DeadLetters() bool {
@@ -114,24 +144,14 @@ const deliveryCount = "x-delivery-count"
 
 // fill makes a message of a delivery.
 func fill(m *engine.Message, d *amqp091.Delivery) {
-	m.Body = d.Body
-	m.Exchange, m.RoutingKey, m.Redelivered = d.Exchange, d.RoutingKey, d.Redelivered
-	p := &m.Properties
-	p.ContentType, p.ContentEncoding = d.ContentType, d.ContentEncoding
-	p.DeliveryMode, p.Priority = d.DeliveryMode, d.Priority
-	p.CorrelationID, p.ReplyTo, p.Expiration = d.CorrelationId, d.ReplyTo, d.Expiration
-	p.MessageID, p.Timestamp = d.MessageId, d.Timestamp
-	p.Type, p.UserID, p.AppID = d.Type, d.UserId, d.AppId
 	if n, ok := d.Headers[deliveryCount]; ok {
 		m.DeliveryCount = whole(n)
 		delete(d.Headers, deliveryCount)
 	}
-	for k, v := range d.Headers {
-		if changed, ok := neutral(v); ok {
-			d.Headers[k] = changed
-		}
+	message.Take(m, d)
+	if v, ok := m.Headers.Get(originHeader); ok {
+		restore(m, v)
 	}
-	m.Headers = engine.HeadersOf(d.Headers)
 }
 
 func whole(v any) int64 {
@@ -148,27 +168,4 @@ func whole(v any) int64 {
 		return int64(n)
 	}
 	return 0
-}
-
-// neutral gives a header value the engine's type for it, where that is another one than the client library's.
-func neutral(v any) (changed any, ok bool) {
-	switch v := v.(type) {
-	case amqp091.Table:
-		table := map[string]any(v)
-		for k, nested := range table {
-			if c, ok := neutral(nested); ok {
-				table[k] = c
-			}
-		}
-		return table, true
-	case amqp091.Decimal:
-		return engine.Decimal(v), true
-	case []any:
-		for i, nested := range v {
-			if c, ok := neutral(nested); ok {
-				v[i] = c
-			}
-		}
-	}
-	return nil, false
 }

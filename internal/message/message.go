@@ -1,0 +1,103 @@
+// Package message converts between the engine's messages and those of the pool.
+package message
+
+import (
+	"maps"
+	"slices"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/pipeamqp/pipe/engine"
+	"github.com/pipeamqp/pipe/pool"
+)
+
+// Take fills m with a delivery, whose headers table it takes over. Headers get the engine's types.
+func Take(m *engine.Message, d *amqp.Delivery) {
+	m.Body = d.Body
+	m.Exchange, m.RoutingKey, m.Redelivered = d.Exchange, d.RoutingKey, d.Redelivered
+	p := &m.Properties
+	p.ContentType, p.ContentEncoding = d.ContentType, d.ContentEncoding
+	p.DeliveryMode, p.Priority = d.DeliveryMode, d.Priority
+	p.CorrelationID, p.ReplyTo, p.Expiration = d.CorrelationId, d.ReplyTo, d.Expiration
+	p.MessageID, p.Timestamp = d.MessageId, d.Timestamp
+	p.Type, p.UserID, p.AppID = d.Type, d.UserId, d.AppId
+	for k, v := range d.Headers {
+		if changed, ok := neutralValue(v); ok {
+			d.Headers[k] = changed
+		}
+	}
+	m.Headers = engine.HeadersOf(d.Headers)
+}
+
+// Put fills p with the body, the properties and the headers of m. It shares with m what need not be converted. The user-id is left
+// out: the broker takes it from few.
+func Put(p *pool.Publishing, m *engine.Message) {
+	q := &m.Properties
+	p.Body = m.Body
+	p.ContentType, p.ContentEncoding = q.ContentType, q.ContentEncoding
+	p.DeliveryMode, p.Priority = q.DeliveryMode, q.Priority
+	p.CorrelationId, p.ReplyTo, p.Expiration = q.CorrelationID, q.ReplyTo, q.Expiration
+	p.MessageId, p.Timestamp, p.Type, p.AppId = q.MessageID, q.Timestamp, q.Type, q.AppID
+	p.Headers = Table(m.Headers.Table())
+}
+
+// neutralValue gives a header value the engine's type for it, where that is another one than the client library's.
+func neutralValue(v any) (changed any, ok bool) {
+	switch v := v.(type) {
+	case amqp.Table:
+		table := map[string]any(v)
+		for k, nested := range table {
+			if c, ok := neutralValue(nested); ok {
+				table[k] = c
+			}
+		}
+		return table, true
+	case amqp.Decimal:
+		return engine.Decimal(v), true
+	case []any:
+		for i, nested := range v {
+			if c, ok := neutralValue(nested); ok {
+				v[i] = c
+			}
+		}
+	}
+	return nil, false
+}
+
+// Table returns headers with the client library's types in it: the same one if nothing is to be
+// changed. The pool takes nested tables and arrays as they are.
+func Table(table map[string]any) pool.Table {
+	copied := false
+	for k, v := range table {
+		changed, ok := wireValue(v)
+		if !ok {
+			continue
+		}
+		if !copied {
+			table, copied = maps.Clone(table), true
+		}
+		table[k] = changed
+	}
+	return table
+}
+
+// wireValue returns what stands for v on the wire, where that is another type.
+func wireValue(v any) (changed any, ok bool) {
+	switch v := v.(type) {
+	case engine.Decimal:
+		return amqp.Decimal(v), true
+	case map[string]any:
+		return Table(v), true
+	case []any:
+		for i, nested := range v {
+			if c, ok := wireValue(nested); ok {
+				if changed == nil {
+					changed = slices.Clone(v)
+				}
+				changed.([]any)[i] = c
+			}
+		}
+		return changed, changed != nil
+	}
+	return nil, false
+}
