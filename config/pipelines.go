@@ -37,7 +37,7 @@ type retryBlock struct {
 	Min      time.Duration `hcl:"min,optional" default:"1s" min:"1ms" doc:"The first pause. Pauses of a second and more are held by the broker, shorter ones in the process."`
 	Max      time.Duration `hcl:"max,optional" default:"5m" min:"1ms" doc:"The longest pause."`
 	Factor   float64       `hcl:"factor,optional" default:"2" min:"1" doc:"By how much a pause is longer than the one before."`
-	Jitter   float64       `hcl:"jitter,optional" default:"0.2" min:"0" max:"1" doc:"The share of a pause that is left to chance."`
+	Jitter   float64       `hcl:"jitter,optional" default:"0.2" min:"0" max:"1" doc:"By what share of it a pause may be longer, by chance, so that what failed together is not tried together."`
 	When     expr.Bool     `hcl:"when,optional" doc:"Which failures are tried again."`
 	Then     sinkRef       `hcl:"then,optional" doc:"The sink that takes what has failed for good, as sink.parked. Default: the queue's dead-letter exchange; where there is none, the message is held."`
 }

@@ -16,7 +16,7 @@ type Retry struct {
 	// Min is the pause before the second attempt; each further one is Factor times as long, up to Max.
 	Min, Max time.Duration
 	Factor   float64 // 1 at least
-	// Jitter is the share of a pause that is left to chance, from 0 to 1.
+	// Jitter is by what share of it a pause may be longer, by chance, from 0 to 1: what failed together is not tried together.
 	Jitter float64
 	// When, if set, decides which failures are tried again; it sees the message as it came in, with its failure. Otherwise all
 	// that are not permanent are.
@@ -29,7 +29,7 @@ type Retry struct {
 func (r *Retry) pauseAfter(attempt int) time.Duration {
 	pause := float64(r.Min) * math.Pow(max(r.Factor, 1), float64(attempt-1))
 	pause = min(pause, float64(r.Max))
-	pause -= pause * r.Jitter * rand.Float64()
+	pause += pause * r.Jitter * rand.Float64()
 	return time.Duration(pause)
 }
 

@@ -294,10 +294,28 @@ func (p *Pool) AddTopology(t Topology) error {
 	if p.started {
 		return fmt.Errorf("add to the topology of pool %q: it has been started", p.opts.Name)
 	}
+	have := map[string]bool{}
+	for _, e := range p.opts.Topology.entities() {
+		have[e.key()+" "+e.asked] = true
+	}
+	isNew := func(e *entity) bool { return !have[e.key()+" "+e.asked] }
 	all := Topology{
-		Exchanges: append(slices.Clone(p.opts.Topology.Exchanges), t.Exchanges...),
-		Queues:    append(slices.Clone(p.opts.Topology.Queues), t.Queues...),
-		Bindings:  append(slices.Clone(p.opts.Topology.Bindings), t.Bindings...),
+		Exchanges: slices.Clone(p.opts.Topology.Exchanges), Queues: slices.Clone(p.opts.Topology.Queues), Bindings: slices.Clone(p.opts.Topology.Bindings),
+	}
+	for _, e := range t.Exchanges {
+		if isNew(e.entity()) {
+			all.Exchanges = append(all.Exchanges, e)
+		}
+	}
+	for _, q := range t.Queues {
+		if isNew(q.entity()) {
+			all.Queues = append(all.Queues, q)
+		}
+	}
+	for _, b := range t.Bindings {
+		if isNew(b.entity()) {
+			all.Bindings = append(all.Bindings, b)
+		}
 	}
 	if err := all.check(); err != nil {
 		return err
@@ -366,6 +384,26 @@ func (p *Pool) applySince(ctx context.Context, g *generation, since time.Time) e
 		return nil
 	}
 	return p.applyLocked(ctx, g)
+}
+
+// WithoutTopology returns another pool for the same broker, with the same options, that declares nothing and runs no hooks. It is
+// started and closed for itself.
+func (p *Pool) WithoutTopology() (*Pool, error) {
+	o := p.opts
+	o.Topology, o.OnStart, o.OnState = Topology{}, nil, nil
+	return Open(o)
+}
+
+// Channel runs f with a channel of the listen connection, which is closed afterwards: for what else there is to ask a broker. An error
+// that closes the channel closes nothing else. It waits for a connection until ctx ends; f must not be kept waiting for long.
+func (p *Pool) Channel(ctx context.Context, f func(*amqp.Channel) error) error {
+	g, err := p.listen[0].wait(ctx)
+	if err != nil {
+		return err
+	}
+	c := &scratch{g: g}
+	defer c.close()
+	return c.do(f)
 }
 
 // Setup is what an OnStart hook works with; it is valid until the hook returns.

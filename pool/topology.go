@@ -10,6 +10,22 @@ type Topology struct {
 	Bindings  []Binding
 }
 
+// Entity is something to declare, in words.
+type Entity struct {
+	Kind  string // "exchange", "queue" or "binding"
+	Name  string // for a binding, "from → to"
+	Asked string // what is asked for
+}
+
+// Entities returns everything that is to be declared, in the order in which that happens.
+func (t Topology) Entities() []Entity {
+	var all []Entity
+	for _, e := range t.entities() {
+		all = append(all, Entity{e.kind, e.name, e.asked})
+	}
+	return all
+}
+
 // Exchange is an exchange to declare. It is durable unless Transient.
 type Exchange struct {
 	Name string

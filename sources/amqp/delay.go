@@ -57,8 +57,8 @@ func Ladder(longest time.Duration) pool.Topology {
 	return t
 }
 
-// IsDelay reports whether a name is one of the ladder's.
-func IsDelay(name string) bool { return strings.HasPrefix(name, delayPrefix) }
+// LongestDelay is the longest pause of one rung.
+const LongestDelay = 24 * time.Hour
 
 // Shortest implements [engine.Delayer]: below it, a pause is not worth a way through the broker.
 func (s *Source) Shortest() time.Duration {

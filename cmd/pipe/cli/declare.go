@@ -2,17 +2,22 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/pipeamqp/pipe/config"
 )
 
 type declareFlags struct {
 	load    loadFlags
 	log     logFlags
 	timeout time.Duration
+	dryRun  bool
 }
 
 func (a *app) declareCommand() *cobra.Command {
@@ -22,13 +27,18 @@ func (a *app) declareCommand() *cobra.Command {
 		Short: "Declare exchanges, queues and bindings, then exit",
 		Long: `Declare connects, declares the exchanges, queues and bindings of the files, and exits. What exists
 already must be as it is declared. It exits with 4 if the broker refused something; the rest has been
-declared then.`,
-		Example: `  pipe declare pipelines/route.hcl`,
-		Args:    atLeastOne("pipeline file"),
-		RunE:    func(cmd *cobra.Command, args []string) error { return a.declare(cmd.Context(), args, flags) },
+declared then.
+
+With --dry-run it connects to nothing and prints what it would declare, the queues that hold messages
+for retries included (pipe.delay.*).`,
+		Example: `  pipe declare pipelines/route.hcl
+  pipe declare --dry-run pipelines/`,
+		Args: atLeastOne("pipeline file"),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.declare(cmd.Context(), args, flags) },
 	}
 	flags.load.add(cmd)
 	flags.log.add(cmd)
+	cmd.Flags().BoolVar(&flags.dryRun, "dry-run", false, "print what would be declared, and do not connect")
 	cmd.Flags().DurationVar(&flags.timeout, "timeout", 30*time.Second, "how long to wait for the brokers")
 	return cmd
 }
@@ -42,6 +52,9 @@ func (a *app) declare(ctx context.Context, args []string, flags declareFlags) er
 	if err != nil {
 		return err
 	}
+	if flags.dryRun {
+		return a.printTopology(c)
+	}
 	stops := watchSignals(ctx, out.stopping)
 	defer stops.release()
 	limited, cancel := context.WithTimeout(stops.ctx, flags.timeout)
@@ -54,4 +67,17 @@ func (a *app) declare(ctx context.Context, args []string, flags declareFlags) er
 		}
 	}
 	return stops.exit(outcome(err))
+}
+
+// printTopology prints what the connections of a configuration declare.
+func (a *app) printTopology(c *config.Config) error {
+	w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
+	for _, name := range slices.Sorted(maps.Keys(c.Connections)) {
+		p := c.Connections[name]
+		fmt.Fprintf(w, "connection %s: %s\n", name, p.Redacted())
+		for _, e := range p.Topology().Entities() {
+			fmt.Fprintf(w, "  %s\t%s\t%s\n", e.Kind, e.Name, e.Asked)
+		}
+	}
+	return w.Flush()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"runtime"
 	"slices"
@@ -32,6 +33,9 @@ All of them together form one configuration.
 
 What the files declare is declared first. A pipeline whose connection is refused, or whose queue or
 exchange cannot be declared, does not run; the others do. Lost connections are made again, for ever.
+
+SIGHUP reads the files again: if they are good and their connections come up, the new pipelines start and then
+the old ones finish; if not, nothing changes. SIGUSR1 pauses consumption, SIGUSR2 resumes it.
 
 The first interrupt (SIGINT, SIGTERM) stops the consumers and finishes what is under way, for at
 most --shutdown-timeout; a second one stops at once. What is not finished goes back to its queue.`,
@@ -63,10 +67,10 @@ func (a *app) run(ctx context.Context, args []string, flags runFlags) error {
 		if err != nil {
 			return err
 		}
-		return stops.exit(a.serve(stops, c, out, flags.drain))
+		return stops.exit(a.serve(stops, c, out, flags.drain, a.again(args, flags.load, out.log, "")))
 	}
-	return stops.exit(a.onDevBroker(stops.ctx, args, flags.load, out, func(c *config.Config, _ string) error {
-		return a.serve(stops, c, out, flags.drain)
+	return stops.exit(a.onDevBroker(stops.ctx, args, flags.load, out, func(c *config.Config, url string) error {
+		return a.serve(stops, c, out, flags.drain, a.again(args, flags.load, out.log, url))
 	}))
 }
 
@@ -100,15 +104,21 @@ func (a *app) onDevBroker(ctx context.Context, args []string, flags loadFlags, o
 // more garbage than the little that a run keeps alive would allow.
 const ballast = 16 << 20
 
-// serve runs a configuration until it is stopped.
-func (a *app) serve(stops *stops, c *config.Config, out *output, drain time.Duration) error {
+// again returns what loads the files once more, for a reload.
+func (a *app) again(args []string, flags loadFlags, log *slog.Logger, url string) func() (*config.Config, error) {
+	return func() (*config.Config, error) { return a.load(args, flags, log, url) }
+}
+
+// serve runs a configuration, and what it is replaced by, until it is stopped.
+func (a *app) serve(stops *stops, c *config.Config, out *output, drain time.Duration, reload func() (*config.Config, error)) error {
 	if !slices.ContainsFunc(c.Pipelines, hasSource) {
 		return &exitError{code: exitInvalid, err: errors.New("nothing to run: no pipeline of the files has a source")}
 	}
 	untouched := make([]byte, ballast)
 	defer runtime.KeepAlive(untouched)
-	s := newSession(c, out.log, drain, stops.now)
-	return outcome(out.during(s.status, func() error { return s.run(stops.ctx) }))
+	s := &service{log: out.log, drain: drain, stops: stops, reload: reload, controls: watchControls()}
+	defer s.controls.release()
+	return outcome(out.during(s.status, func() error { return s.run(c) }))
 }
 
 // outcome turns the errors of a session, which have been logged, into an exit code.

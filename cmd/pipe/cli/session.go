@@ -27,11 +27,15 @@ type session struct {
 	now context.Context
 	// ready is closed when every connection has started, or never will.
 	ready chan struct{}
+	// up is closed when every pipeline runs, or cannot: then upErr says why.
+	up    chan struct{}
+	upErr error
 
 	connections map[string]*connection
 
 	mu      sync.Mutex
 	runners []*engine.Runner
+	paused  bool
 }
 
 // connection is a pool on its way up.
@@ -46,7 +50,7 @@ type connection struct {
 func newSession(c *config.Config, log *slog.Logger, drain time.Duration, now context.Context) *session {
 	s := &session{
 		config: c, log: log, drain: drain, now: now,
-		ready: make(chan struct{}), connections: make(map[string]*connection),
+		ready: make(chan struct{}), up: make(chan struct{}), connections: make(map[string]*connection),
 	}
 	for name, p := range c.Connections {
 		s.connections[name] = &connection{pool: p, done: make(chan struct{})}
@@ -116,15 +120,21 @@ func (s *session) runAll(ctx context.Context) error {
 	groups := groupPipelines(s.config)
 	errs := make([]error, len(groups))
 	var running conc.WaitGroup
+	var starting sync.WaitGroup
+	starting.Add(len(groups))
 	for i, g := range groups {
-		running.Go(func() { errs[i] = s.runGroup(ctx, g) })
+		running.Go(func() { errs[i] = s.runGroup(ctx, g, sync.OnceFunc(starting.Done)) })
 	}
+	starting.Wait()
+	close(s.up)
 	running.Wait()
 	return errors.Join(errs...)
 }
 
-// runGroup waits until what a group of pipelines uses has started, and runs those of them that can.
-func (s *session) runGroup(ctx context.Context, g group) error {
+// runGroup waits until what a group of pipelines uses has started, and runs those of them that can. It calls started when they run,
+// or cannot.
+func (s *session) runGroup(ctx context.Context, g group, started func()) error {
+	defer started()
 	for _, name := range g.connections {
 		<-s.connections[name].done
 	}
@@ -132,12 +142,14 @@ func (s *session) runGroup(ctx context.Context, g group) error {
 		return nil
 	}
 	pipelines, refused := s.usable(g)
+	s.note(refused)
 	if !slices.ContainsFunc(pipelines, hasSource) {
 		return refused
 	}
-	runner, err := engine.NewRunner(engine.RunOptions{Logger: s.log, DrainTimeout: s.drain}, pipelines...)
+	runner, err := engine.NewRunner(engine.RunOptions{Logger: s.log, DrainTimeout: s.drain, Version: "pipe " + versionText()}, pipelines...)
 	if err != nil {
 		s.log.Error("pipelines cannot run", "error", err)
+		s.note(err)
 		return errors.Join(refused, err)
 	}
 	s.add(runner)
@@ -146,6 +158,7 @@ func (s *session) runGroup(ctx context.Context, g group) error {
 			s.log.Info("pipeline runs", "pipeline", p.Name)
 		}
 	}
+	started()
 	err = runner.Run(ctx)
 	for _, p := range runner.Stats() {
 		s.log.Info("pipeline ended", "pipeline", p.Name, "in", p.In, "out", p.Out, "failed", p.Failed+p.Tolerated, "dropped", p.Dropped, "left_in_queue", p.Abandoned)
@@ -157,8 +170,32 @@ func (s *session) add(r *engine.Runner) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.runners = append(s.runners, r)
+	if s.paused {
+		r.Pause()
+	}
 	if s.now.Err() != nil {
 		r.Stop()
+	}
+}
+
+// note keeps what does not run, for s.upErr.
+func (s *session) note(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.upErr = errors.Join(s.upErr, err)
+}
+
+// pause pauses consumption, or resumes it.
+func (s *session) pause(yes bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.paused = yes
+	for _, r := range s.runners {
+		if yes {
+			r.Pause()
+		} else {
+			r.Resume()
+		}
 	}
 }
 
