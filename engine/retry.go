@@ -298,9 +298,12 @@ func (r *run) early(entries []*entry) []*entry {
 	ready := entries[:0]
 	for _, e := range entries {
 		left := e.due.Sub(now)
-		switch {
-		case e.due.IsZero() || left <= 0:
+		if e.due.IsZero() || left <= 0 {
 			ready = append(ready, e)
+			continue
+		}
+		e.attempt-- // this is none
+		switch {
 		case r.delayer != nil && left >= r.delayer.Shortest():
 			r.delay(e, left)
 		default:

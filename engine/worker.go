@@ -391,9 +391,9 @@ func (w *worker) cork() {
 func (s *stage) call(w *worker, m *Message) (err error) {
 	ctx := w.run.ctx
 	if s.breaker != nil {
-		tell, err := s.breaker.enter(w.run)
-		if err != nil {
-			return err
+		tell, stopped := s.breaker.enter(w.run)
+		if stopped != nil {
+			return stopped
 		}
 		defer func() { tell(err) }()
 	}
