@@ -292,7 +292,7 @@ func (d *decoder) setSource(blocks []*hclsyntax.Block) {
 func (d *decoder) checkHeld(b *hclsyntax.Block, s engine.Source) {
 	if l, ok := s.(engine.DeadLetterer); ok && !l.DeadLetters() {
 		d.warn(b.DefRange(), "No dead-letter exchange",
-			"As far as these files tell, the queue has no dead-letter exchange. A message that can never succeed is held, unacknowledged, and tried again with a growing pause. Declare the queue with dead_letter, or name a sink with on_error wherever messages can fail.")
+			"As far as these files tell, the queue has no dead-letter exchange. A message that can never succeed is held, unacknowledged, and tried again with a growing pause. Give the pipeline a retry with then, declare the queue with dead_letter, or name a sink with on_error wherever messages can fail.")
 	}
 }
 

@@ -27,11 +27,8 @@ pipeline "payments" {
     queue = queue["payments.checked"]
   }
 
-  sink "amqp" "failed" { # named by on_error, so it takes only what is sent to it
-    queue = queue["payments.failed"]
-    headers = {
-      x-reason = error.message
-      x-stage  = error.stage
-    }
+  sink "amqp" "failed" { # named by on_error, so it takes only what is sent to it, with headers x-pipe-reason and others
+    queue   = queue["payments.failed"]
+    headers = { x-alarm = "${error.kind} in ${error.stage}" }
   }
 }

@@ -63,7 +63,19 @@ var examples = map[string]example{
 		input: []string{`{"id":1,"total":12}`, `{"total":"much"}`},
 		out: map[string][]expected{
 			"payments.checked": {{body: `{"id":1,"total":12,"net":10}`}},
-			"payments.failed":  {{body: `{"total":"much"}`, headers: amqp.Table{"x-stage": "map.net"}}},
+			"payments.failed":  {{body: `{"total":"much"}`, headers: amqp.Table{"x-pipe-stage": "map.net", "x-alarm": "expression in map.net"}}},
+		},
+	},
+	"retry.hcl": {
+		in:    "parcels",
+		input: []string{`{"id":1}`, `{"id":2}`, `{"id":3}`, `none`, `{"id":4}`, `{"id":5}`},
+		out: map[string][]expected{
+			"warehouse": {{body: `{"id":1,"label":"parcel 1"}`}, {body: `{"id":2,"label":"parcel 2"}`}, {body: `{"id":3,"label":"parcel 3"}`}},
+			"parcels.aside": {
+				{body: `none`, headers: amqp.Table{"x-pipe-attempts": int64(1), "x-pipe-kind": "expression"}},
+				{body: `{"id":4}`, headers: amqp.Table{"x-pipe-attempts": int64(3), "x-pipe-kind": "nacked"}},
+				{body: `{"id":5}`, headers: amqp.Table{"x-pipe-attempts": int64(3), "x-pipe-kind": "nacked"}},
+			},
 		},
 	},
 	"branches.hcl": {
