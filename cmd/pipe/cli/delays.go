@@ -87,7 +87,7 @@ func delaysOf(ctx context.Context, w io.Writer, p *pool.Pool, remove bool) (err 
 	found := false
 	for i := range ladder.Queues {
 		name := ladder.Queues[i].Name
-		waiting, ok, err := depth(ctx, p, name)
+		waiting, ok, err := waitingIn(ctx, p, name)
 		switch {
 		case err != nil:
 			return err
@@ -109,8 +109,8 @@ func delaysOf(ctx context.Context, w io.Writer, p *pool.Pool, remove bool) (err 
 	return nil
 }
 
-// depth returns how many messages wait in a queue; ok is false if there is none.
-func depth(ctx context.Context, p *pool.Pool, name string) (n int, ok bool, err error) {
+// waitingIn returns how many messages wait in a queue; ok is false if there is none.
+func waitingIn(ctx context.Context, p *pool.Pool, name string) (n int, ok bool, err error) {
 	err = p.Channel(ctx, func(ch *amqp091.Channel) error {
 		q, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
 		n = q.Messages
@@ -137,7 +137,7 @@ func removeDelay(ctx context.Context, p *pool.Pool, name string) (note string, e
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
 	}
-	n, ok, err := depth(ctx, p, name)
+	n, ok, err := waitingIn(ctx, p, name)
 	if err != nil || !ok {
 		return "", err
 	}
