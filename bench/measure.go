@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,13 +48,22 @@ func measure(ctx context.Context, url, dir string, w workload, s settings) (*res
 	if err != nil {
 		return nil, err
 	}
+	loop := func() *exec.Cmd { return command(ctx, url, self, "loop", "-url", url, "-workload", w.name) }
 	contenders := map[string]func() *exec.Cmd{
-		"loop": func() *exec.Cmd { return command(ctx, url, self, "loop", "-url", url, "-workload", w.name) },
+		"loop": loop,
+		"loop, one processor": func() *exec.Cmd {
+			cmd := loop()
+			cmd.Env = append(cmd.Env, "GOMAXPROCS=1")
+			return cmd
+		},
 		"pipe": func() *exec.Cmd { return command(ctx, url, s.pipe, "run", file) },
+		"pipe, all processors": func() *exec.Cmd {
+			return command(ctx, url, s.pipe, "run", "--procs", strconv.Itoa(runtime.NumCPU()), file)
+		},
 	}
 	r := &results{
 		workload: w.name + ", " + s.queue + " queues", messages: s.messages,
-		contenders: []string{"loop", "pipe"}, drains: map[string][]drain{},
+		contenders: []string{"loop", "loop, one processor", "pipe", "pipe, all processors"}, drains: map[string][]drain{},
 	}
 	for round := range s.rounds {
 		order := slices.Clone(r.contenders)

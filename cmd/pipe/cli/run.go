@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sourcegraph/conc"
 	"github.com/spf13/cobra"
 
 	"github.com/pipeamqp/pipe/config"
@@ -21,6 +22,7 @@ type runFlags struct {
 	log   logFlags
 	dev   bool
 	drain time.Duration
+	procs procsFlag
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -49,6 +51,7 @@ most --shutdown-timeout; a second one stops at once. What is not finished goes b
 	flags.log.add(cmd)
 	cmd.Flags().BoolVar(&flags.dev, "dev", false, "run on a private RabbitMQ that is started for it, whatever the connections say")
 	cmd.Flags().DurationVar(&flags.drain, "shutdown-timeout", engine.DefaultDrainTimeout, "how long what is under way may take to finish after the first interrupt")
+	cmd.Flags().Var(&flags.procs, "procs", "how many processors to use: a number, or auto for as many as are busy; GOMAXPROCS wins over auto")
 	return cmd
 }
 
@@ -62,6 +65,13 @@ func (a *app) run(ctx context.Context, args []string, flags runFlags) error {
 	}
 	stops := watchSignals(ctx, out.stopping)
 	defer stops.release()
+	working, done := context.WithCancel(context.WithoutCancel(ctx))
+	var adapting conc.WaitGroup
+	defer adapting.Wait()
+	defer done()
+	adapting.Go(func() {
+		adaptProcs(working, flags.procs, func(n int) { out.log.Debug("the number of processors changes", "procs", n) })
+	})
 	if !flags.dev {
 		c, err := a.load(args, flags.load, out.log, "")
 		if err != nil {

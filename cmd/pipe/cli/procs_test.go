@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/sourcegraph/conc"
+)
+
+func TestProcsDecisions(t *testing.T) {
+	p := &procs{now: 1, most: 4}
+	feed := func(used float64, looks, want int) {
+		t.Helper()
+		for range looks {
+			p.look(used)
+		}
+		if p.now != want {
+			t.Errorf("after %d looks at %.1f used: %d, not %d", looks, used, p.now, want)
+		}
+	}
+	feed(0.5, 100, 1)
+	feed(0.9, procsBusyLooks-1, 1)
+	feed(0.1, 1, 1) // a short peak is none
+	feed(0.9, procsBusyLooks, 2)
+	feed(2, procsBusyLooks, 3)
+	feed(3, procsBusyLooks*10, 4) // there are no more
+	feed(2.5, 1000, 4)            // three would be busy
+	feed(1.7, procsIdleLooks, 3)
+	feed(0, procsIdleLooks-1, 3)
+	feed(3, 1, 3)
+	feed(0, 2*procsIdleLooks, 1)
+	feed(0, 1000, 1)
+}
+
+// TestProcsFollowTheWork expects a second processor when there is work for it, and that it goes again.
+func TestProcsFollowTheWork(t *testing.T) {
+	if runtime.GOMAXPROCS(0) < 2 || os.Getenv("GOMAXPROCS") != "" || !cpuTimeKnown {
+		t.Skip("one processor, or not to be changed")
+	}
+	before := runtime.GOMAXPROCS(0)
+	ctx, cancel := context.WithCancel(context.Background())
+	told := make(chan int, 1000)
+	var work conc.WaitGroup
+	work.Go(func() { adaptProcs(ctx, 0, func(n int) { told <- n }) })
+	busy, enough := context.WithCancel(ctx)
+	for range before {
+		work.Go(func() {
+			for n := 0; ; n++ {
+				if n%1_000_000 == 0 && busy.Err() != nil {
+					return
+				}
+			}
+		})
+	}
+	expect := func(want int) {
+		t.Helper()
+		for {
+			select {
+			case n := <-told:
+				if n == want {
+					return
+				}
+			case <-time.After(2 * time.Minute):
+				t.Fatalf("there are never %d", want)
+			}
+		}
+	}
+	expect(2)
+	enough()
+	expect(1)
+	cancel()
+	work.Wait()
+	if n := runtime.GOMAXPROCS(0); n != before {
+		t.Errorf("%d are left, not %d", n, before)
+	}
+}
+
+func TestProcsFlag(t *testing.T) {
+	var f procsFlag
+	for text, want := range map[string]int{"auto": 0, "1": 1, "16": 16} {
+		if err := f.Set(text); err != nil || int(f) != want || f.String() != text {
+			t.Errorf("%s: %v, %d", text, err, f)
+		}
+	}
+	for _, text := range []string{"", "0", "-1", "many", "9999"} {
+		if err := f.Set(text); err == nil {
+			t.Errorf("%q is taken", text)
+		}
+	}
+}
