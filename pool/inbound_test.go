@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -90,6 +91,16 @@ func TestReplacedHeaders(t *testing.T) {
 				t.Errorf("%d bytes are kept, not %d; %v", len(unreadable.Table), len(c.table), d.Headers)
 			}
 		})
+	}
+}
+
+// TestOtherLongs expects that a value of type 'L' arrives as RabbitMQ reads it.
+func TestOtherLongs(t *testing.T) {
+	minus := bytes.Repeat([]byte{255}, 7)
+	table := slices.Concat(pair("a", field('L', append(minus, 254)...)), pair("b", field('A', field('L', 0, 0, 0, 0, 0, 0, 1, 0)...)))
+	d, ok := newPeer(t, nil).deliver(read(t, headerFrame(table)))
+	if want := (Table{"a": int64(-2), "b": []any{int64(256)}}); !ok || !reflect.DeepEqual(d.Headers, want) {
+		t.Errorf("%v, %v", ok, d.Headers)
 	}
 }
 

@@ -33,9 +33,7 @@ func odd() []poison {
 	for code := range 256 {
 		value, name := plain(byte(code)), fmt.Sprintf("type %q", byte(code))
 		if fieldSizes[code] == 0 {
-			if !testing.Short() || strings.IndexByte("cUZ\x00\xff", byte(code)) >= 0 { // the broker takes its time to refuse
-				all = append(all, poison{name, pair("k", value), "unknown type code"})
-			}
+			all = append(all, poison{name, pair("k", value), "unknown type code"})
 			continue
 		}
 		all = append(all, poison{name, pair("k", value), ""}, poison{name + " in a list", pair("k", field('A', value...)), ""})
