@@ -104,28 +104,31 @@ func (in *inbound) fill() int {
 
 // scan goes on from ok: it finds out what may be handed out, and stops at a frame that is to be replaced.
 func (in *inbound) scan() {
-	in.pass(in.skip)
-	for in.skip == 0 && in.w-in.ok >= frameHead {
-		head := in.buf[in.ok:in.w]
-		size := int64(frameHead) + int64(binary.BigEndian.Uint32(head[3:])) + 1
-		if head[0] == frameTypeHeader && size <= maxHeaderFrame {
-			if size > int64(len(head)) {
-				return
+	here := min(in.skip, int64(in.w-in.ok))
+	in.ok += int(here)
+	if in.skip -= here; in.skip > 0 {
+		return
+	}
+	b := in.buf[in.ok:in.w] // from the next frame on
+	for len(b) >= frameHead {
+		size := frameHead + int64(binary.BigEndian.Uint32(b[3:])) + 1
+		if b[0] == frameTypeHeader && size <= maxHeaderFrame {
+			if size > int64(len(b)) {
+				break
 			}
-			if in.out = in.examine(head[:size]); in.out != nil {
-				in.next = in.ok + int(size)
-				return
+			if in.out = in.examine(b[:size]); in.out != nil {
+				in.next = in.w - len(b) + int(size)
+				break
 			}
 		}
-		in.pass(size)
+		if size > int64(len(b)) {
+			in.skip = size - int64(len(b))
+			b = nil
+			break
+		}
+		b = b[size:]
 	}
-}
-
-// pass lets the next n bytes out, those too that have not arrived.
-func (in *inbound) pass(n int64) {
-	here := min(n, int64(in.w-in.ok))
-	in.ok += int(here)
-	in.skip = n - here
+	in.ok = in.w - len(b)
 }
 
 // examine looks at a whole content header frame. It returns nil if the library can read it, else a frame to stand in for it: with

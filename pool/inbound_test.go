@@ -14,6 +14,8 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 	"pgregory.net/rapid"
+
+	"github.com/pipeamqp/pipe/internal/rawamqp"
 )
 
 // tables are headers that show where the library's limits are, by name.
@@ -24,40 +26,42 @@ var tables = []struct {
 }{
 	{"none", nil, ""},
 	{"every type that the library knows", allTypes("VtbBsuIifDdlTSxAF"), ""},
-	{"32 nested tables", deep('F', 32), ""},
-	{"33 nested tables", deep('F', 33), "deeper than 33"},
-	{"100 nested tables", deep('F', 100), "deeper than 33"},
-	{"32 nested lists", deep('A', 32), ""},
-	{"33 nested lists", deep('A', 33), "deeper than 33"},
-	{"100 nested lists", deep('A', 100), "deeper than 33"},
-	{"10,000 nested lists", deep('A', 10_000), "deeper than 33"},
+	{"32 nested tables", rawamqp.Nested('F', 32), ""},
+	{"33 nested tables", rawamqp.Nested('F', 33), "deeper than 33"},
+	{"100 nested tables", rawamqp.Nested('F', 100), "deeper than 33"},
+	{"32 nested lists", rawamqp.Nested('A', 32), ""},
+	{"33 nested lists", rawamqp.Nested('A', 33), "deeper than 33"},
+	{"100 nested lists", rawamqp.Nested('A', 100), "deeper than 33"},
+	{"10,000 nested lists", rawamqp.Nested('A', 10_000), "deeper than 33"},
 	{"8,192 headers", many(8192, true), ""},
 	{"8,193 headers", many(8193, true), "more than 8192"},
 	{"10,000 headers", many(10_000, true), "more than 8192"},
-	{"a list of 8,192", pair("list", field('A', many(8192, false)...)), ""},
-	{"a list of 8,193", pair("list", field('A', many(8193, false)...)), "more than 8192"},
-	{"a list of 10,000", pair("list", field('A', many(10_000, false)...)), "more than 8192"},
-	{"a table of 10,000", pair("table", field('F', many(10_000, true)...)), "more than 8192"},
-	{"a key twice", append(pair("key", plain('I')), pair("key", field('S', []byte("second")...))...), ""},
+	{"a list of 8,192", rawamqp.Pair("list", rawamqp.Field('A', many(8192, false)...)), ""},
+	{"a list of 8,193", rawamqp.Pair("list", rawamqp.Field('A', many(8193, false)...)), "more than 8192"},
+	{"a list of 10,000", rawamqp.Pair("list", rawamqp.Field('A', many(10_000, false)...)), "more than 8192"},
+	{"a table of 10,000", rawamqp.Pair("table", rawamqp.Field('F', many(10_000, true)...)), "more than 8192"},
+	{"a key twice", append(rawamqp.Pair("key", plain('I')), rawamqp.Pair("key", rawamqp.Field('S', []byte("second")...))...), ""},
 	{"10 keys 9,000 times", same(9000, 10), ""},
-	{"8,192 keys, and the last again", append(many(8192, true), pair("0", plain('t'))...), "more than 8192"},
-	{"8,191 keys, and the last again and again, and one more", slices.Concat(many(8191, true), same(300, 1), pair("more", plain('V'))), ""},
-	{"an empty key", pair("", plain('I')), ""},
-	{"nothing but an empty key", pair("", field('V')), ""},
+	{"8,192 keys, and the last again", append(many(8192, true), rawamqp.Pair("0", plain('t'))...), "more than 8192"},
+	{"8,191 keys, and the last again and again, and one more", slices.Concat(many(8191, true), same(300, 1), rawamqp.Pair("more", plain('V'))), ""},
+	{"an empty key", rawamqp.Pair("", plain('I')), ""},
+	{"nothing but an empty key", rawamqp.Pair("", rawamqp.Field('V')), ""},
 	{"longs of the other kind", allTypes("LLSFL"), ""},
-	{"longs of the other kind, nested", pair("k", field('F', pair("k", field('A', plain('L')...))...)), ""},
-	{"longs of the other kind, and too deep", append(pair("long", plain('L')), deep('F', 33)...), "deeper than 33"},
-	{"an unknown type", append(pair("a", plain('I')), pair("z", field('Z'))...), "type code 'Z'"},
+	{"longs of the other kind, nested", rawamqp.Pair("k", rawamqp.Field('F', rawamqp.Pair("k", rawamqp.Field('A', plain('L')...))...)), ""},
+	{"longs of the other kind, and too deep", append(rawamqp.Pair("long", plain('L')), rawamqp.Nested('F', 33)...), "deeper than 33"},
+	{"an unknown type", append(rawamqp.Pair("a", plain('I')), rawamqp.Pair("z", rawamqp.Field('Z'))...), "type code 'Z'"},
 }
 
 func allTypes(codes string) (b []byte) {
 	for i := range codes {
-		b = append(b, pair("key "+codes[i:i+1]+string(rune('0'+i)), plain(codes[i]))...)
+		b = append(b, rawamqp.Pair("key "+codes[i:i+1]+string(rune('0'+i)), plain(codes[i]))...)
 	}
 	return b
 }
 
-func headerFrame(table []byte) []byte { return appendContent(nil, 1, "the message-id", table, "") }
+func headerFrame(table []byte) []byte {
+	return rawamqp.AppendContent(nil, 1, "the message-id", table, "")
+}
 
 // read returns what inbound makes of some bytes.
 func read(t testing.TB, b []byte) []byte {
@@ -97,7 +101,7 @@ func TestReplacedHeaders(t *testing.T) {
 // TestOtherLongs expects that a value of type 'L' arrives as RabbitMQ reads it.
 func TestOtherLongs(t *testing.T) {
 	minus := bytes.Repeat([]byte{255}, 7)
-	table := slices.Concat(pair("a", field('L', append(minus, 254)...)), pair("b", field('A', field('L', 0, 0, 0, 0, 0, 0, 1, 0)...)))
+	table := slices.Concat(rawamqp.Pair("a", rawamqp.Field('L', append(minus, 254)...)), rawamqp.Pair("b", rawamqp.Field('A', rawamqp.Field('L', 0, 0, 0, 0, 0, 0, 1, 0)...)))
 	d, ok := newPeer(t, nil).deliver(read(t, headerFrame(table)))
 	if want := (Table{"a": int64(-2), "b": []any{int64(256)}}); !ok || !reflect.DeepEqual(d.Headers, want) {
 		t.Errorf("%v, %v", ok, d.Headers)
@@ -211,7 +215,7 @@ func anyEncoded(t *rapid.T, table bool, depth int) (b []byte) {
 			code = rapid.Byte().Draw(t, "any code")
 		}
 		if table {
-			b = append(b, short(string(rune('a'+i)))...)
+			b = append(b, rawamqp.Short(string(rune('a'+i)))...)
 		}
 		b = append(b, plain(code)...)
 	}
@@ -222,9 +226,9 @@ func anyEncoded(t *rapid.T, table bool, depth int) (b []byte) {
 	if depth > 0 {
 		code := rapid.SampledFrom([]byte("AF")).Draw(t, "nested")
 		if table {
-			b = append(b, short("nested")...)
+			b = append(b, rawamqp.Short("nested")...)
 		}
-		b = append(b, field(code, anyEncoded(t, code == 'F', depth-1)...)...)
+		b = append(b, rawamqp.Field(code, anyEncoded(t, code == 'F', depth-1)...)...)
 	}
 	if rapid.IntRange(0, 100).Draw(t, "cut") == 100 && len(b) > 0 {
 		b = b[:rapid.IntRange(0, len(b)-1).Draw(t, "at")]
@@ -256,9 +260,9 @@ func reference(b []byte) []byte {
 func FuzzSplits(f *testing.F) {
 	var all []byte
 	for i, c := range tables {
-		all = appendMethod(all, 1, 60, 60, short("tag"), make([]byte, 9), short(""), short("q"))
-		all = appendContent(all, 1, c.name, c.table, strings.Repeat("b", i*i*200))
-		all = appendFrame(all, 8, 0, nil)
+		all = rawamqp.AppendMethod(all, 1, 60, 60, rawamqp.Short("tag"), make([]byte, 9), rawamqp.Short(""), rawamqp.Short("q"))
+		all = rawamqp.AppendContent(all, 1, c.name, c.table, strings.Repeat("b", i*i*200))
+		all = rawamqp.AppendFrame(all, 8, 0, nil)
 		f.Add(headerFrame(c.table), uint64(i))
 		f.Add(all, uint64(i))
 	}
@@ -266,7 +270,7 @@ func FuzzSplits(f *testing.F) {
 	f.Add([]byte{frameTypeHeader, 0, 1, 0xff, 0xff, 0xff, 0xff, 0}, uint64(1))
 	f.Add([]byte{frameTypeHeader, 0, 1, 0, 0xff, 0xff, 0xff, 0}, uint64(1))
 	f.Add([]byte{3, 0, 1, 0xff, 0xff, 0xff, 0xff, 0}, uint64(1))
-	f.Add(appendFrame(nil, 3, 1, make([]byte, 1<<20)), uint64(2))
+	f.Add(rawamqp.AppendFrame(nil, 3, 1, make([]byte, 1<<20)), uint64(2))
 	f.Fuzz(func(t *testing.T, stream []byte, seed uint64) {
 		rnd := rand.New(rand.NewPCG(seed, seed))
 		got, err := readSplit(newInbound(&split{slices.Clone(stream), rnd}), rnd)
@@ -317,10 +321,10 @@ func TestLargerThanAFrame(t *testing.T) {
 	}{
 		{"fits", filled(nil, frameMax), true, true},
 		{"a byte more", filled(nil, frameMax+1), false, false},
-		{"too large", pair("k", field('S', make([]byte, frameMax)...)), false, false},
-		{"unreadable", deep('A', 1000), false, true},
-		{"unreadable and hardly fits", filled(deep('A', 33), frameMax), false, false},
-		{"much too large", pair("k", field('S', make([]byte, 3<<20)...)), false, false},
+		{"too large", rawamqp.Pair("k", rawamqp.Field('S', make([]byte, frameMax)...)), false, false},
+		{"unreadable", rawamqp.Nested('A', 1000), false, true},
+		{"unreadable and hardly fits", filled(rawamqp.Nested('A', 33), frameMax), false, false},
+		{"much too large", rawamqp.Pair("k", rawamqp.Field('S', make([]byte, 3<<20)...)), false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			frame := headerFrame(c.table)
@@ -349,8 +353,8 @@ func TestLargerThanAFrame(t *testing.T) {
 
 // filled adds to headers so much that their frame has this size.
 func filled(table []byte, size int) []byte {
-	missing := size - len(headerFrame(append(table, pair("k", field('S'))...)))
-	return append(table, pair("k", field('S', make([]byte, missing)...))...)
+	missing := size - len(headerFrame(append(table, rawamqp.Pair("k", rawamqp.Field('S'))...)))
+	return append(table, rawamqp.Pair("k", rawamqp.Field('S', make([]byte, missing)...))...)
 }
 
 // TestForgedMark expects that only this process can say that headers are unreadable.
@@ -366,7 +370,7 @@ func TestForgedMark(t *testing.T) {
 // TestReturnedUnreadable expects that a message that comes back with other headers is found by all else.
 func TestReturnedUnreadable(t *testing.T) {
 	var in inbound
-	frame := in.examine(headerFrame(deep('F', 100)))
+	frame := in.examine(headerFrame(rawamqp.Nested('F', 100)))
 	d, ok := newPeer(t, nil).deliver(frame)
 	if !ok {
 		t.Fatal("the library closes the connection")
@@ -387,10 +391,10 @@ func TestReturnedUnreadable(t *testing.T) {
 // stands for.
 func BenchmarkInbound(b *testing.B) {
 	var stream []byte
-	table := slices.Concat(pair("trace", field('S', make([]byte, 32)...)), pair("n", plain('l')), pair("at", plain('T')))
+	table := slices.Concat(rawamqp.Pair("trace", rawamqp.Field('S', make([]byte, 32)...)), rawamqp.Pair("n", plain('l')), rawamqp.Pair("at", plain('T')))
 	for range 50 {
-		stream = appendMethod(stream, 1, 60, 60, short("tag"), make([]byte, 9), short(""), short("q"))
-		stream = appendContent(stream, 1, "id", table, string(benchBody))
+		stream = rawamqp.AppendMethod(stream, 1, 60, 60, rawamqp.Short("tag"), make([]byte, 9), rawamqp.Short(""), rawamqp.Short("q"))
+		stream = rawamqp.AppendContent(stream, 1, "id", table, string(benchBody))
 	}
 	in := newInbound(&endless{rest: stream, all: stream})
 	p := make([]byte, 4096)

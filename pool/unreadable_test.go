@@ -14,6 +14,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/sourcegraph/conc"
 
+	"github.com/pipeamqp/pipe/internal/rawamqp"
 	"github.com/pipeamqp/pipe/internal/testbroker"
 )
 
@@ -33,16 +34,16 @@ func odd() []poison {
 	for code := range 256 {
 		value, name := plain(byte(code)), fmt.Sprintf("type %q", byte(code))
 		if fieldSizes[code] == 0 {
-			all = append(all, poison{name, pair("k", value), "unknown type code"})
+			all = append(all, poison{name, rawamqp.Pair("k", value), "unknown type code"})
 			continue
 		}
-		all = append(all, poison{name, pair("k", value), ""}, poison{name + " in a list", pair("k", field('A', value...)), ""})
+		all = append(all, poison{name, rawamqp.Pair("k", value), ""}, poison{name + " in a list", rawamqp.Pair("k", rawamqp.Field('A', value...)), ""})
 	}
 	for name, f := range map[string]float64{"NaN": math.NaN(), "infinity": math.Inf(1)} {
 		d, s := math.Float64bits(f), math.Float32bits(float32(f))
 		all = append(all,
-			poison{name, pair("k", field('d', byte(d>>56), byte(d>>48), byte(d>>40), byte(d>>32), byte(d>>24), byte(d>>16), byte(d>>8), byte(d))), ""},
-			poison{"short " + name, pair("k", field('f', byte(s>>24), byte(s>>16), byte(s>>8), byte(s))), ""})
+			poison{name, rawamqp.Pair("k", rawamqp.Field('d', byte(d>>56), byte(d>>48), byte(d>>40), byte(d>>32), byte(d>>24), byte(d>>16), byte(d>>8), byte(d))), ""},
+			poison{"short " + name, rawamqp.Pair("k", rawamqp.Field('f', byte(s>>24), byte(s>>16), byte(s>>8), byte(s))), ""})
 	}
 	return all
 }
@@ -56,12 +57,12 @@ func takes(t *testing.T, url string) []poison {
 	var work conc.WaitGroup
 	for range 16 { // it mostly waits
 		work.Go(func() {
-			r := dialRaw(t, url)
+			r := rawamqp.Dial(t, url)
 			for i := next.Add(1) - 1; int(i) < len(all); i = next.Add(1) - 1 {
-				err := r.publish("", "nobody", all[i].name, all[i].table)
-				if refused[i] = errors.Is(err, errRefused); refused[i] {
-					_ = r.conn.Close()
-					r = dialRaw(t, url)
+				err := r.Publish("", "nobody", all[i].name, all[i].table)
+				if refused[i] = errors.Is(err, rawamqp.ErrRefused); refused[i] {
+					r.Close()
+					r = rawamqp.Dial(t, url)
 				} else if err != nil {
 					t.Error(all[i].name, err)
 				}
@@ -86,14 +87,14 @@ func takes(t *testing.T, url string) []poison {
 // publishOdd publishes messages to an exchange, each between two good ones. It returns all, in order.
 func publishOdd(t *testing.T, url, exchange string, odd []poison) (sent []poison) {
 	t.Helper()
-	good := poison{"good", pair("a", field('S', []byte("header")...)), ""}
+	good := poison{"good", rawamqp.Pair("a", rawamqp.Field('S', []byte("header")...)), ""}
 	sent = append(sent, good)
 	for _, m := range odd {
 		sent = append(sent, m, good)
 	}
-	r := dialRaw(t, url)
+	r := rawamqp.Dial(t, url)
 	for _, m := range sent {
-		if err := r.publish(exchange, "", m.name, m.table); err != nil {
+		if err := r.Publish(exchange, "", m.name, m.table); err != nil {
 			t.Fatal(m.name, err)
 		}
 	}
@@ -221,9 +222,9 @@ func TestUnreadable(t *testing.T) {
 func TestUnreadableDeliveries(t *testing.T) {
 	url := testbroker.VHost(t)
 	testbroker.Declare(t, url, "q")
-	r := dialRaw(t, url)
-	for _, table := range [][]byte{nil, deep('F', 100), nil} {
-		if err := r.publish("", "q", "m", table); err != nil {
+	r := rawamqp.Dial(t, url)
+	for _, table := range [][]byte{nil, rawamqp.Nested('F', 100), nil} {
+		if err := r.Publish("", "q", "m", table); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -251,9 +252,9 @@ func TestUnreadableComesAgain(t *testing.T) {
 		Name: "q", Arguments: Table{"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"},
 	}}}})
 	full := filled(nil, frameMax) // what the broker adds to a dead letter makes it larger than a frame
-	r := dialRaw(t, url)
-	for _, table := range [][]byte{deep('F', 100), full} {
-		if err := r.publish("", "q", "m", table); err != nil {
+	r := rawamqp.Dial(t, url)
+	for _, table := range [][]byte{rawamqp.Nested('F', 100), full} {
+		if err := r.Publish("", "q", "m", table); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -281,7 +282,7 @@ func TestUnreadableComesAgain(t *testing.T) {
 	large.Reject()
 	testbroker.Eventually(t, patience, func() bool { return testbroker.Depth(t, url, "dead") == 2 }, "both are dead letters")
 	var unreadable *ErrUnreadable
-	if d := get("dead"); !errors.As(d.Unreadable, &unreadable) || !bytes.Contains(unreadable.Table, deep('F', 100)) ||
+	if d := get("dead"); !errors.As(d.Unreadable, &unreadable) || !bytes.Contains(unreadable.Table, rawamqp.Nested('F', 100)) ||
 		!bytes.Contains(unreadable.Table, []byte("x-death")) {
 		t.Errorf("%v", d.Unreadable)
 	} else {
@@ -302,12 +303,12 @@ func TestUnreadableReply(t *testing.T) {
 	url := testbroker.VHost(t)
 	testbroker.Declare(t, url, "q")
 	p := start(t, Options{URLs: []string{url}})
-	r := dialRaw(t, url)
+	r := rawamqp.Dial(t, url)
 	ctx, cancel := context.WithCancel(context.Background())
 	var server conc.WaitGroup
 	server.Go(func() {
 		_ = p.Listen(ctx, "q", func(_ context.Context, d *Delivery) error {
-			return r.publish("", d.ReplyTo, d.CorrelationId, deep('A', 50))
+			return r.Publish("", d.ReplyTo, d.CorrelationId, rawamqp.Nested('A', 50))
 		}, ListenerOptions{})
 	})
 	defer server.Wait()
