@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"net"
@@ -17,8 +16,6 @@ const (
 	corkDelay = 5 * time.Millisecond
 	// highWater is how many bytes may wait for the socket before publishers wait too.
 	highWater = 256 << 10
-	// readBuffer spares system calls: the library reads 4 kB at a time.
-	readBuffer = 64 << 10
 	// keepBuffer is the largest write buffer that is kept once it is empty.
 	keepBuffer = 1 << 20
 	// writePiece is what must go within the write timeout.
@@ -34,10 +31,12 @@ var errOverflow = errors.New("too much is waiting to be written to the broker")
 // buffered leaves at once where the socket takes it, by the hand of whoever finds no write under way;
 // the rest is left to the flusher, the only goroutine that waits for the socket. The first error is
 // latched and closes the socket, since the library does not act on a failed write.
+//
+// What is read goes through inbound, which keeps from the library what it would close the connection over.
 type wire struct {
 	net.Conn          // the socket, or TLS over it: addresses and deadlines
 	socket   net.Conn // the bare socket, which can be closed at any time
-	reader   *bufio.Reader
+	in       *inbound
 	try      tryWriter // nil where a write without waiting is not to be had (TLS)
 
 	timeout time.Duration // for one write to make progress
@@ -67,7 +66,7 @@ type wire struct {
 // newWire wraps conn, which is socket or TLS over it.
 func newWire(conn, socket net.Conn, timeout time.Duration, limit int) *wire {
 	w := &wire{
-		Conn: conn, socket: socket, reader: bufio.NewReaderSize(conn, readBuffer),
+		Conn: conn, socket: socket, in: newInbound(conn),
 		timeout: timeout, limit: limit,
 		kick: make(chan struct{}, 1), drained: make(chan struct{}, 1), gone: make(chan struct{}),
 	}
@@ -82,7 +81,7 @@ func newWire(conn, socket net.Conn, timeout time.Duration, limit int) *wire {
 }
 
 // Read implements net.Conn. The library's reader is the only caller.
-func (w *wire) Read(b []byte) (int, error) { return w.reader.Read(b) }
+func (w *wire) Read(b []byte) (int, error) { return w.in.Read(b) }
 
 // SetDeadline implements net.Conn for reads: writes are bounded by the flusher.
 func (w *wire) SetDeadline(t time.Time) error { return w.Conn.SetReadDeadline(t) }

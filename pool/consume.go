@@ -19,9 +19,16 @@ const MaxChunk = 64
 const resubscribeMax = 5 * time.Second
 
 // Delivery is a message that arrived. It must be settled once through its Session.
+//
+// RabbitMQ takes and delivers headers that the client library closes the connection over: nested too deep, too many in one table, larger
+// than a frame (see [ErrUnreadable]). The pool reads past them. Such a delivery comes in its place, with its body and other
+// properties as they are, without headers, and with Unreadable set; the broker has it complete until it is settled. To publish it
+// again would lose its headers; to reject it to a dead-letter exchange keeps them.
 type Delivery struct {
 	amqp.Delivery
 	Session *Session
+	// Unreadable is nil, or an [*ErrUnreadable] that says why Headers is empty though the message has headers.
+	Unreadable error
 }
 
 // Ack settles the delivery as done.
@@ -38,7 +45,8 @@ func (d *Delivery) Abandon() { d.Session.Settle(d.DeliveryTag, Abandon) }
 
 // Consume holds one consumer and hands over what has arrived, in order: a chunk of 1 to [MaxChunk]
 // deliveries, as many as are there without waiting. handle is called from one goroutine, and the chunk
-// belongs to the pool again when it returns; bodies and headers may be kept.
+// belongs to the pool again when it returns; bodies and headers may be kept. A delivery whose headers
+// cannot be read is handed over like any other, with [Delivery].Unreadable set.
 //
 // After a reconnect, a cancel by the broker, or an error of the channel it subscribes again, for ever,
 // and so it waits for a queue that does not exist. It returns an error only for what trying again does
@@ -228,7 +236,7 @@ func (s *Session) receive(ctx context.Context, chunk []Delivery) (n int) {
 		if !ok || ctx.Err() != nil {
 			return 0
 		}
-		chunk[0] = Delivery{d, s}
+		chunk[0] = Delivery{Delivery: d, Session: s}
 	default:
 		s.rest()
 		select {
@@ -236,7 +244,7 @@ func (s *Session) receive(ctx context.Context, chunk []Delivery) (n int) {
 			if !ok || ctx.Err() != nil {
 				return 0
 			}
-			chunk[0] = Delivery{d, s}
+			chunk[0] = Delivery{Delivery: d, Session: s}
 		case <-ctx.Done():
 			return 0
 		}

@@ -137,6 +137,7 @@ func (p *Pool) dialAddress(ctx context.Context, a address, name string) (*genera
 		g.end(err)
 		return nil, refusal(a, err)
 	}
+	w.in.setFrameMax(g.conn.Config.FrameSize)
 	g.opened()
 	return g, nil
 }

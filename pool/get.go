@@ -38,6 +38,8 @@ func newGetter(p *Pool) *getter {
 // Get takes one message from a queue; ok is false if there is none. It must be settled: d.Ack, d.Reject, d.Requeue or d.Abandon.
 // It waits for a connection until ctx ends ([ErrPoolTimeout]); a queue that does not exist is an [*ErrNoQueue].
 //
+// A message whose headers cannot be read comes with [Delivery].Unreadable set.
+//
 // Getting messages one by one is slow and keeps a broker busy; to follow a queue, use [Pool.Listen].
 func (p *Pool) Get(ctx context.Context, queue string) (d *Delivery, ok bool, err error) {
 	return p.gets.get(ctx, queue, false)
@@ -146,7 +148,7 @@ func (g *getter) ask(gen *generation, queue string, forget bool) (*Delivery, boo
 	if !ok {
 		return nil, false, nil
 	}
-	chunk := []Delivery{{d, s}}
+	chunk := []Delivery{{Delivery: d, Session: s}}
 	s.handOver(chunk)
 	s.rest()
 	if forget {

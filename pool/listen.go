@@ -14,6 +14,8 @@ import (
 
 // Handler works on one delivery, which [Pool.Listen] settles afterwards: nil acknowledges it, an error has
 // it settled as [ListenerOptions].Failed says, a panic rejects it. ctx ends when [Pool.Close] does not wait any longer.
+//
+// It is not called for a delivery whose headers cannot be read: that fails with its [Delivery].Unreadable, as if the handler had returned it.
 type Handler func(ctx context.Context, d *Delivery) error
 
 // ListenerOptions describe one listener. The zero value is usable: one delivery at a time, in order, and rejected on an error.
@@ -24,7 +26,8 @@ type ListenerOptions struct {
 	Concurrency int
 	// Key, with Concurrency, keeps order among the deliveries for which it is the same.
 	Key func(*Delivery) string
-	// Failed decides how a delivery is settled whose handler returned err; by default it is rejected.
+	// Failed decides how a delivery is settled whose handler returned err, or whose headers cannot be read, with an
+	// [*ErrUnreadable]; by default it is rejected.
 	Failed func(d *Delivery, err error) Outcome
 }
 
@@ -97,7 +100,10 @@ func (l *listener) workers() (take func(Delivery), wait func()) {
 
 // work has one delivery handled, and settles it.
 func (l *listener) work(d Delivery) {
-	err := l.call(&d)
+	err := d.Unreadable
+	if err == nil {
+		err = l.call(&d)
+	}
 	var panicked *panicError
 	switch {
 	case err == nil:
@@ -135,6 +141,8 @@ func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 //		…
 //		d.Ack()
 //	}
+//
+// A delivery whose headers cannot be read comes with [Delivery].Unreadable set, and is no error of the loop's.
 //
 // The loop ends when ctx does and everything that it was given is settled, or with an error, as [Pool.Consume] returns it. Leaving
 // the loop early gives the present delivery back, unless it is settled, and waits for those that are settled elsewhere.

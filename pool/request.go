@@ -47,12 +47,13 @@ func newRequests(p *Pool) *requests { return &requests{pool: p, turn: make(chan 
 //
 // A request that no queue takes fails with [*ErrReturned]. When ctx ends first the error wraps its cause, and a late reply is
 // dropped. When the connection goes first it is [ErrNoReply]. Requests are not confirmed: the reply says that they have arrived.
+// A reply whose headers cannot be read is returned without them, and with an [*ErrUnreadable]; with every other error there is no reply.
 func (p *Pool) Request(ctx context.Context, m *Publishing) (*amqp.Delivery, error) {
 	d, err := p.requests.request(ctx, m)
 	if err != nil {
-		return nil, fmt.Errorf("request %q: %w", m.RoutingKey, err)
+		err = fmt.Errorf("request %q: %w", m.RoutingKey, err)
 	}
-	return d, nil
+	return d, err
 }
 
 func (r *requests) request(ctx context.Context, m *Publishing) (*amqp.Delivery, error) {
@@ -81,7 +82,7 @@ func (r *requests) request(ctx context.Context, m *Publishing) (*amqp.Delivery, 
 		if reply.err != nil {
 			return nil, reply.err
 		}
-		return &reply.delivery, nil
+		return &reply.delivery, unmark(&reply.delivery.Headers)
 	case <-ctx.Done():
 		return nil, fmt.Errorf("no reply: %w", context.Cause(ctx))
 	}

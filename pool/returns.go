@@ -24,7 +24,8 @@ func (c *channel) takeReturns() {
 }
 
 // match returns the message in flight that came back. Where none is quite the same, which a plugin of the
-// broker's may cause, the most alike is taken: better to fail one of them than to lose it.
+// broker's may cause, the most alike is taken: better to fail one of them than to lose it. Headers that cannot be read (see
+// inbound), which prepare lets nobody publish, are like no others: the rest of the message decides.
 func (c *channel) match(r *amqp.Return) *inflight {
 	var best *inflight
 	likeness := 0

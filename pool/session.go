@@ -170,10 +170,13 @@ func (s *Session) tick() {
 	s.sendLocked()
 }
 
-// handOver records a chunk that is about to be handed over.
+// handOver records a chunk that is about to be handed over, and marks what cannot be read.
 func (s *Session) handOver(chunk []Delivery) {
 	n := &s.pool.counters
 	n.delivered.Add(uint64(len(chunk)))
+	if unreadable := unmarkAll(chunk); unreadable > 0 {
+		n.unreadable.Add(unreadable)
+	}
 	n.unsettled.Add(int64(len(chunk)))
 	s.mu.Lock()
 	s.idle = false

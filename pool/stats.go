@@ -50,6 +50,7 @@ type Stats struct {
 	Refused   uint64 // not sent: invalid, too large, no such exchange, no room in time, closed
 
 	Delivered    uint64 // handed over to consumers
+	Unreadable   uint64 // of these, with headers that cannot be read
 	Acked        uint64
 	Rejected     uint64
 	Requeued     uint64
@@ -71,7 +72,7 @@ type Stats struct {
 type counters struct {
 	published, confirmed, returned, nacked, unknown, refused                  atomic.Uint64
 	delivered, acked, rejected, requeued, abandoned, ackFrames, stale, double atomic.Uint64
-	connects, reconnects, blocked                                             atomic.Uint64
+	connects, reconnects, blocked, unreadable                                 atomic.Uint64
 	unsettled, leases                                                         atomic.Int64
 }
 
@@ -190,6 +191,7 @@ func (p *Pool) Stats() Stats {
 		Refused:   c.refused.Load(),
 
 		Delivered:    c.delivered.Load(),
+		Unreadable:   c.unreadable.Load(),
 		Acked:        c.acked.Load(),
 		Rejected:     c.rejected.Load(),
 		Requeued:     c.requeued.Load(),

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -33,6 +34,11 @@ type Config struct {
 }
 
 // Source consumes a queue. It implements [engine.Source].
+//
+// A delivery whose headers cannot be read ([pool.ErrUnreadable]) cannot be passed on unchanged, so the source does not hand it over; it
+// fails alone, as a permanent failure does in the engine. Where the queue has a dead-letter exchange it is rejected to it: the
+// broker keeps the headers. Otherwise it is held: unacknowledged until its channel closes or the source stops, and then it goes back to the
+// queue. It counts towards the prefetch, and is not tried again: its headers stay what they are.
 type Source struct {
 	pool    *pool.Pool
 	queue   *pool.Queue
@@ -42,6 +48,7 @@ type Source struct {
 	ladder        []time.Duration // the rungs that there are
 	publisherOnce sync.Once
 	publisher     *pool.Publisher
+	log           *slog.Logger
 }
 
 var (
@@ -66,6 +73,7 @@ func New(c Config) (*Source, error) {
 		pool:  c.Connection,
 		queue: c.Queue,
 		limit: c.ConsumerTimeout - c.ConsumerTimeout/10,
+		log:   c.Env.Logger(),
 		options: pool.ConsumeOptions{
 			Queue: c.Queue.Name, Name: c.Env.Pipeline, Prefetch: c.Prefetch, ConsumerTag: c.ConsumerTag,
 			Exclusive: c.Exclusive, Priority: c.Priority, Arguments: c.Arguments,
@@ -99,6 +107,7 @@ func (s *Source) DeadLetters() bool {
 // Run implements [engine.Source].
 func (s *Source) Run(ctx context.Context, next func([]engine.Delivery)) error {
 	in := intake{next: next, chunk: make([]engine.Delivery, 0, engine.MaxChunk)}
+	in.unreadable = unreadable{reject: s.DeadLetters(), log: s.log.With("queue", s.queue.Name)}
 	return s.pool.Consume(ctx, s.options, in.take)
 }
 
@@ -107,6 +116,8 @@ type intake struct {
 	next    func([]engine.Delivery)
 	chunk   []engine.Delivery
 	settler *settler // of the session that the last delivery came on
+
+	unreadable unreadable
 }
 
 func (in *intake) take(arrived []pool.Delivery) {
@@ -114,13 +125,19 @@ func (in *intake) take(arrived []pool.Delivery) {
 	in.chunk = in.chunk[:0]
 	for i := range arrived {
 		d, m := &arrived[i], &messages[i]
+		if d.Unreadable != nil {
+			in.unreadable.settle(d)
+			continue
+		}
 		fill(m, &d.Delivery)
 		if in.settler == nil || in.settler.session != d.Session {
 			in.settler = &settler{d.Session}
 		}
 		in.chunk = append(in.chunk, engine.Delivery{Message: m, Settler: in.settler, Tag: d.DeliveryTag})
 	}
-	in.next(in.chunk)
+	if len(in.chunk) > 0 {
+		in.next(in.chunk)
+	}
 	clear(in.chunk)
 }
 
