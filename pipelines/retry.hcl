@@ -4,9 +4,10 @@
 declare {
   queue "parcels" { type = "quorum" }
   queue "parcels.aside" { type = "quorum" }
+  queue "warehouse" { type = "quorum" }
 
-  queue "warehouse" { # takes three, and refuses what comes then
-    max_length = 3
+  queue "harbour" { # is closed: it refuses everything
+    max_length = 0
     overflow   = "reject-publish"
   }
 }
@@ -27,12 +28,20 @@ pipeline "parcels" {
     set = { body.label = "parcel ${body.id}" }
   }
 
+  stage "route" "ways" {
+    case {
+      when = body.region == "ap-south"
+      to   = [sink.harbour]
+    }
+    default { to = [sink.warehouse] }
+  }
+
   sink "amqp" "warehouse" {
     queue = queue.warehouse
-    breaker { # after ten failures in a row, wait instead of failing
-      failures = 10
-      pause    = "5s"
-    }
+  }
+
+  sink "amqp" "harbour" {
+    queue = queue.harbour
   }
 
   sink "amqp" "aside" { # headers x-pipe-reason, x-pipe-attempts and others tell the story

@@ -68,14 +68,14 @@ var examples = map[string]example{
 	},
 	"retry.hcl": {
 		in:    "parcels",
-		input: []string{`{"id":1}`, `{"id":2}`, `{"id":3}`, `none`, `{"id":4}`, `{"id":5}`},
+		input: []string{`{"id":1,"region":"eu-west"}`, `none`, `{"id":2,"region":"ap-south"}`, `{"id":3,"region":"us-east"}`},
 		out: map[string][]expected{
-			"warehouse": {{body: `{"id":1,"label":"parcel 1"}`}, {body: `{"id":2,"label":"parcel 2"}`}, {body: `{"id":3,"label":"parcel 3"}`}},
+			"warehouse": {{body: `{"id":1,"region":"eu-west","label":"parcel 1"}`}, {body: `{"id":3,"region":"us-east","label":"parcel 3"}`}},
 			"parcels.aside": {
 				{body: `none`, headers: amqp.Table{"x-pipe-attempts": int64(1), "x-pipe-kind": "expression"}},
-				{body: `{"id":4}`, headers: amqp.Table{"x-pipe-attempts": int64(3), "x-pipe-kind": "nacked"}},
-				{body: `{"id":5}`, headers: amqp.Table{"x-pipe-attempts": int64(3), "x-pipe-kind": "nacked"}},
+				{body: `{"id":2,"region":"ap-south"}`, headers: amqp.Table{"x-pipe-attempts": int64(3), "x-pipe-kind": "nacked", "x-pipe-stage": "sink.harbour"}},
 			},
+			"harbour": nil,
 		},
 	},
 	"branches.hcl": {

@@ -109,7 +109,7 @@ func (d *demo) watch(session, viewing context.Context, s *session, endSession fu
 	viewers.Wait()
 }
 
-// whenIdle ends the session when everything that was fed has been settled.
+// whenIdle ends the session when everything that was fed has been settled, and what the broker held has come again.
 func (d *demo) whenIdle(session context.Context, s *session, end func()) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
@@ -119,7 +119,7 @@ func (d *demo) whenIdle(session context.Context, s *session, end func()) {
 			return
 		case <-tick.C:
 		}
-		if t := total(s.status().pipelines); t.In >= d.fed.Load() && t.InFlight == 0 {
+		if t := total(s.status().pipelines); t.In >= d.fed.Load()+t.Delayed && t.InFlight == 0 {
 			end()
 			return
 		}

@@ -62,6 +62,7 @@ func total(pipelines []engine.PipelineStats) engine.PipelineStats {
 		t.Abandoned += p.Abandoned
 		t.Failed += p.Failed
 		t.Retried += p.Retried
+		t.Delayed += p.Delayed
 		t.Tolerated += p.Tolerated
 		t.Dropped += p.Dropped
 		t.InFlight += p.InFlight
