@@ -16,10 +16,10 @@ WITH_BROKER := go run ./internal/testbroker/with --
 
 MODULES := . ./examples/customstage
 
-.PHONY: help build test race bench lint fmt generate demo rabbitmq
+.PHONY: help build test test-faults race bench lint fmt generate demo rabbitmq
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/pipe
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/pipe ./cmd/pipe
@@ -29,6 +29,9 @@ test: rabbitmq ## run all tests on a private RabbitMQ
 
 race: ## run all tests with the race detector
 	$(MAKE) test TESTFLAGS='-race $(TESTFLAGS)'
+
+test-faults: rabbitmq ## break everything around pipe, and count the messages (about an hour)
+	$(WITH_BROKER) go test -tags faults -timeout 60m -v ./internal/faults
 
 bench: rabbitmq ## measure pipe beside the best hand-written loop
 	go run ./bench

@@ -31,6 +31,7 @@ var may = map[string][]string{
 	"internal/message":    {"engine", "pool"},
 	"internal/rabbitmq":   {},
 	"internal/testbroker": {"internal/rabbitmq"},
+	"internal/pipetest":   {"internal/rabbitmq", "internal/testbroker"},
 	"internal/testpool":   {"pool"},
 }
 

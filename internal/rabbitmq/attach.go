@@ -7,13 +7,13 @@ import (
 
 // coordinates are what another process needs to use a node.
 type coordinates struct {
-	Dir              string
+	Dir, Root        string
 	Port, Dist, Epmd int
 }
 
 // Coordinates describe the node to another process, for [Attach].
 func (n *Node) Coordinates() string {
-	b, _ := json.Marshal(coordinates{n.dir, n.port, n.dist, n.epmd})
+	b, _ := json.Marshal(coordinates{n.dir, n.options.Root, n.port, n.dist, n.epmd})
 	return string(b)
 }
 
@@ -24,9 +24,9 @@ func Attach(text string) (*Node, error) {
 	if err := json.Unmarshal([]byte(text), &c); err != nil {
 		return nil, fmt.Errorf("attach to a RabbitMQ node: %w", err)
 	}
-	script, err := Find()
+	script, err := findIn(c.Root)
 	if err != nil {
 		return nil, err
 	}
-	return &Node{script: script, dir: c.Dir, port: c.Port, dist: c.Dist, epmd: c.Epmd, attached: true}, nil
+	return &Node{options: Options{Root: c.Root}, script: script, dir: c.Dir, port: c.Port, dist: c.Dist, epmd: c.Epmd, attached: true}, nil
 }

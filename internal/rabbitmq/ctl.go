@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -15,7 +14,7 @@ import (
 // second or two.
 func (n *Node) Ctl(ctx context.Context, args ...string) (string, error) {
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, filepath.Join(filepath.Dir(n.script), "rabbitmqctl"), append([]string{"-q", "-n", n.name()}, args...)...)
+	cmd := n.command(ctx, filepath.Join(filepath.Dir(n.script), "rabbitmqctl"), append([]string{"-q", "-n", n.name()}, args...)...)
 	cmd.Env = n.environment()
 	cmd.Dir = n.dir
 	cmd.WaitDelay = time.Second

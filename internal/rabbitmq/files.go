@@ -19,9 +19,15 @@ func (n *Node) prepare() error {
 			return fmt.Errorf("take port %d: %w: stop what uses it, or choose another port", n.port, err)
 		}
 	}
-	if err := n.choosePorts(); err != nil {
+	if err := n.choosePorts(nil); err != nil {
 		return err
 	}
+	n.newIdentity()
+	return n.makeFiles()
+}
+
+// makeFiles makes the folder and what is in it.
+func (n *Node) makeFiles() error {
 	if err := n.makeDir(); err != nil {
 		return fmt.Errorf("make the node's folder: %w", err)
 	}
@@ -30,6 +36,8 @@ func (n *Node) prepare() error {
 	}
 	return nil
 }
+
+func (n *Node) newIdentity() { n.identity, n.cookie = rand.Text(), rand.Text() }
 
 func (n *Node) makeDir() (err error) {
 	if n.options.Dir == "" {
@@ -51,9 +59,16 @@ func (n *Node) makeDir() (err error) {
 // in returns a path in the node's folder.
 func (n *Node) in(parts ...string) string { return filepath.Join(append([]string{n.dir}, parts...)...) }
 
+// seen returns a path in the node's folder as the node's processes see it.
+func (n *Node) seen(parts ...string) string {
+	if n.options.Root == "" {
+		return n.in(parts...)
+	}
+	return filepath.Join(append([]string{inside}, parts...)...)
+}
+
 func (n *Node) writeFiles() error {
-	n.identity = rand.Text()
-	if err := writeCookie(n.in("home", ".erlang.cookie")); err != nil {
+	if err := writeCookie(n.in("home", ".erlang.cookie"), n.cookie); err != nil {
 		return err
 	}
 	plugins := "[" + strings.Join(n.options.Plugins, ",") + "].\n"
@@ -71,7 +86,7 @@ func (n *Node) writeFiles() error {
 }
 
 // writeCookie makes the secret that Erlang's nodes know each other by; one that is there stays.
-func writeCookie(path string) error {
+func writeCookie(path, secret string) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o400)
 	if errors.Is(err, os.ErrExist) {
 		return nil
@@ -79,7 +94,7 @@ func writeCookie(path string) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(rand.Text())
+	_, err = f.WriteString(secret)
 	return errors.Join(err, f.Close())
 }
 
@@ -91,16 +106,19 @@ func (n *Node) name() string {
 	return fmt.Sprintf("pipe%d@localhost", n.port)
 }
 
-// choosePorts picks the ports that were not given.
-func (n *Node) choosePorts() error {
+// choosePorts picks the ports that were not given: none of those taken, to which it adds them.
+func (n *Node) choosePorts(taken map[int]bool) error {
+	if taken == nil {
+		taken = map[int]bool{n.port: true}
+	}
 	for _, port := range []*int{&n.port, &n.dist, &n.epmd} {
 		for try := 0; *port == 0; try++ {
 			// Below the ports that kernels give to outgoing connections: one of those might take the port while
 			// the broker is being restarted.
 			candidate := 10_000 + mrand.IntN(20_000)
 			err := checkPort(candidate)
-			if err == nil && candidate != n.port && candidate != n.dist {
-				*port = candidate
+			if err == nil && !taken[candidate] {
+				*port, taken[candidate] = candidate, true
 			} else if try == 100 {
 				return fmt.Errorf("find a free port on 127.0.0.1: %w", err)
 			}
@@ -122,19 +140,27 @@ func checkPort(port int) error {
 func (n *Node) environment() []string {
 	port := strconv.Itoa
 	return append(cleanEnviron(),
-		"HOME="+n.in("home"),
+		"HOME="+n.seen("home"),
 		"ERL_EPMD_PORT="+port(n.epmd), "ERL_EPMD_ADDRESS=127.0.0.1",
 		"RABBITMQ_NODENAME="+n.name(),
 		"RABBITMQ_NODE_IP_ADDRESS=127.0.0.1", "RABBITMQ_NODE_PORT="+port(n.port), "RABBITMQ_DIST_PORT="+port(n.dist),
-		"RABBITMQ_MNESIA_BASE="+n.in("mnesia"), "RABBITMQ_LOG_BASE="+n.in("log"),
-		"RABBITMQ_SCHEMA_DIR="+n.in("gen"), "RABBITMQ_GENERATED_CONFIG_DIR="+n.in("gen"),
+		"RABBITMQ_MNESIA_BASE="+n.seen("mnesia"), "RABBITMQ_LOG_BASE="+n.seen("log"),
+		"RABBITMQ_SCHEMA_DIR="+n.seen("gen"), "RABBITMQ_GENERATED_CONFIG_DIR="+n.seen("gen"),
 		"RABBITMQ_LOGS=-", "RABBITMQ_CONF_ENV_FILE=/dev/null",
-		"RABBITMQ_CONFIG_FILE="+n.in("rabbitmq.conf"), "RABBITMQ_ADVANCED_CONFIG_FILE="+n.in("none.config"),
-		"RABBITMQ_ENABLED_PLUGINS_FILE="+n.in("enabled_plugins"), "RABBITMQ_PID_FILE="+n.in("pid"),
+		"RABBITMQ_CONFIG_FILE="+n.seen("rabbitmq.conf"), "RABBITMQ_ADVANCED_CONFIG_FILE="+n.seen("none.config"),
+		"RABBITMQ_ENABLED_PLUGINS_FILE="+n.seen("enabled_plugins"), "RABBITMQ_PID_FILE="+n.seen("pid"),
 		// The schedulers do not spin while they wait: idle time is not billed to whoever measures beside.
-		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=+sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}",
+		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=+sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}"+n.ticks(),
 		"RUNNING_UNDER_SYSTEMD=true", // the script then becomes the VM, so that its process is the broker's
 	)
+}
+
+// ticks sets how soon a node of a cluster misses another one that is silent; a node alone misses none.
+func (n *Node) ticks() string {
+	if n.clustered {
+		return " -kernel net_ticktime 8"
+	}
+	return ""
 }
 
 // cleanEnviron is our environment without what would set up RabbitMQ or Erlang.

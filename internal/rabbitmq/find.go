@@ -2,6 +2,7 @@ package rabbitmq
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +22,18 @@ var folders = []string{
 
 // Find returns the path of the rabbitmq-server script, or [ErrNotInstalled].
 func Find() (string, error) { return find(folders) }
+
+// findIn is Find for a system in a folder; "" is this one. The path is as seen from inside.
+func findIn(root string) (string, error) {
+	if root == "" {
+		return Find()
+	}
+	const script = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+	if _, err := os.Stat(filepath.Join(root, script)); err != nil {
+		return "", fmt.Errorf("find RabbitMQ in %s: %w: make that folder with .ci/rabbitmq4", root, err)
+	}
+	return script, nil
+}
 
 func find(folders []string) (string, error) {
 	const script = "rabbitmq-server"

@@ -59,12 +59,16 @@ func (n *Node) startGuard() (err error) {
 
 // startEpmd starts the name server that the node would otherwise start itself, and leave running.
 func (n *Node) startEpmd() error {
-	program, err := exec.LookPath("epmd")
-	if err != nil {
-		return fmt.Errorf("find epmd, which comes with Erlang: %w", err)
+	program := "epmd"
+	if n.options.Root == "" {
+		var err error
+		if program, err = exec.LookPath(program); err != nil {
+			return fmt.Errorf("find epmd, which comes with Erlang: %w", err)
+		}
 	}
-	cmd := exec.Command(program, "-port", strconv.Itoa(n.epmd), "-address", "127.0.0.1")
+	cmd := n.command(context.Background(), program, "-port", strconv.Itoa(n.epmd), "-address", "127.0.0.1")
 	cmd.Env = n.environment()
+	var err error
 	if n.daemon, err = startChild(cmd, n.dir); err != nil {
 		return fmt.Errorf("start epmd: %w", err)
 	}
@@ -77,7 +81,7 @@ func (n *Node) startBroker() error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(n.script)
+	cmd := n.command(context.Background(), n.script)
 	cmd.Env = n.environment()
 	cmd.Stdout = console
 	if n.options.Log != nil {
@@ -92,6 +96,28 @@ func (n *Node) startBroker() error {
 	n.broker.Store(broker)
 	return nil
 }
+
+// command is a program of the node's, in the system that it runs in.
+func (n *Node) command(ctx context.Context, program string, args ...string) *exec.Cmd {
+	if n.options.Root == "" {
+		return exec.CommandContext(ctx, program, args...)
+	}
+	args = append([]string{"--mount", "--propagation", "private", "sh", "-euc", enter, "sh", n.options.Root, n.dir, program}, args...)
+	return exec.CommandContext(ctx, "unshare", args...)
+}
+
+// enter becomes a program ($3 …) in the system in folder $1, with the node's folder $2 as [inside]. What it mounts is in a mount
+// namespace of its own, and so ends with it.
+const enter = `
+mount --bind /proc "$1/proc"
+mount --rbind /dev "$1/dev"
+mount --bind "$2" "$1` + inside + `"
+root=$1
+shift 2
+exec chroot "$root" "$@"`
+
+// inside is where the node's folder is in a system of its own.
+const inside = "/mnt"
 
 // waitReady waits until the broker, and no other, takes connections on the port.
 func (n *Node) waitReady(ctx context.Context) error {
@@ -203,7 +229,7 @@ func (n *Node) Stop(ctx context.Context) error {
 	}
 	n.stopped = true
 	errs := []error{n.halt(ctx)}
-	if n.daemon != nil {
+	if n.daemon != nil && n.joins == nil {
 		errs = append(errs, n.daemon.end(context.WithoutCancel(ctx), syscall.SIGKILL))
 	}
 	errs = append(errs, n.removeDir())

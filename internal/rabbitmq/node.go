@@ -24,6 +24,9 @@ type Options struct {
 	Plugins []string
 	// Config are further lines of rabbitmq.conf.
 	Config []string
+	// Root is the folder of a Debian system with RabbitMQ to run in, as `.ci/rabbitmq4` makes and prints it; default: this
+	// system's RabbitMQ. It needs root. The node's folder stays outside, and is mounted where only the node's processes see it.
+	Root string
 	// Log takes the node's console output too, which always goes to console.log in its folder. Nothing is written to it
 	// while the broker does not run.
 	Log io.Writer
@@ -39,7 +42,11 @@ type Node struct {
 	dist     int    // the port of Erlang's distribution
 	epmd     int    // the port of its name server
 	identity string // what the broker calls its cluster, to tell it from another that has taken the port
+	cookie   string // the secret of Erlang's distribution
 	attached bool   // another process started it
+
+	clustered bool
+	joins     *Node // the first node of the cluster, which has the epmd of all; nil for itself
 
 	turn    sync.Mutex // held by what starts and stops processes
 	stopped bool
@@ -51,7 +58,7 @@ type Node struct {
 // Start starts a node and waits until it takes connections, for two minutes at most. The caller stops it. It fails with
 // [ErrNotInstalled] where there is no RabbitMQ, and leaves nothing behind when it fails.
 func Start(ctx context.Context, o Options) (*Node, error) {
-	script, err := Find()
+	script, err := findIn(o.Root)
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,8 @@ type Proxy struct {
 type direction struct {
 	swallow atomic.Bool  // they vanish
 	pace    atomic.Int64 // bytes a second; 0 is no limit
+	delay   atomic.Int64 // how long they take, in nanoseconds
+	chop    atomic.Bool  // they arrive one by one
 	cutIn   atomic.Int64 // all links are reset after so many more bytes; 0 is never
 }
 
@@ -101,15 +103,45 @@ func (p *Proxy) serve(client net.Conn) {
 	p.mu.Unlock()
 }
 
+// piece is bytes on their way, which arrive when they are due.
+type piece struct {
+	bytes []byte
+	due   time.Time
+}
+
+// underway is how many pieces may be on their way at once.
+const underway = 64
+
 func (p *Proxy) copy(l *link, d *direction, to io.Writer, from io.Reader) {
-	defer l.close()
-	buf := make([]byte, 4096)
+	pieces := make(chan piece, underway)
+	var arrivals conc.WaitGroup
+	arrivals.Go(func() { p.arrive(l, d, to, pieces) })
+	defer arrivals.Wait()
+	defer close(pieces)
 	for {
+		buf := make([]byte, 4096)
 		n, err := from.Read(buf)
-		if n > 0 && !p.forward(d, to, buf[:n]) {
-			return
+		if n > 0 {
+			pieces <- piece{buf[:n], time.Now().Add(time.Duration(d.delay.Load()))}
 		}
 		if err != nil {
+			return
+		}
+	}
+}
+
+// arrive forwards pieces as they come due, until there are no more or one cannot be forwarded, and closes the link.
+func (p *Proxy) arrive(l *link, d *direction, to io.Writer, pieces <-chan piece) {
+	defer func() {
+		l.close()
+		for range pieces { // what was on its way is lost
+		}
+	}()
+	for x := range pieces {
+		if wait := time.Until(x.due); wait > 0 {
+			time.Sleep(wait)
+		}
+		if !p.forward(d, to, x.bytes) {
 			return
 		}
 	}
@@ -129,6 +161,14 @@ func (p *Proxy) forward(d *direction, to io.Writer, b []byte) bool {
 		d.cutIn.Add(-int64(len(b)))
 	}
 	if d.swallow.Load() {
+		return true
+	}
+	if d.chop.Load() {
+		for i := range b {
+			if _, err := to.Write(b[i : i+1]); err != nil {
+				return false
+			}
+		}
 		return true
 	}
 	_, err := to.Write(b)
@@ -180,12 +220,25 @@ func (p *Proxy) Pace(bytesPerSecond int64) {
 	p.down.pace.Store(bytesPerSecond)
 }
 
+// Delay lets all bytes take so long, in both directions.
+func (p *Proxy) Delay(d time.Duration) {
+	p.up.delay.Store(int64(d))
+	p.down.delay.Store(int64(d))
+}
+
+// Chop writes bytes one by one, each in a packet of its own.
+func (p *Proxy) Chop(yes bool) {
+	p.up.chop.Store(yes)
+	p.down.chop.Store(yes)
+}
+
 func (p *Proxy) close() {
 	_ = p.listener.Close()
 	p.mu.Lock()
 	p.ended = true
 	p.mu.Unlock()
 	p.Pace(0)
+	p.Delay(0)
 	p.Reset()
 	p.work.Wait()
 }

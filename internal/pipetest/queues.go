@@ -1,0 +1,119 @@
+package pipetest
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/pipeamqp/pipe/internal/rabbitmq"
+	"github.com/pipeamqp/pipe/internal/testbroker"
+)
+
+// Fill publishes n messages, made by message, and waits for all confirms.
+func Fill(t testing.TB, url, queue string, n int, message func(i int) amqp.Publishing) {
+	t.Helper()
+	conn := testbroker.Dial(t, url)
+	defer conn.Close()
+	ch, err := conn.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ch.Confirm(false); err != nil {
+		t.Fatal(err)
+	}
+	var window []*amqp.DeferredConfirmation
+	for i := range n {
+		c, err := ch.PublishWithDeferredConfirm("", queue, true, false, message(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		window = append(window, c)
+		if len(window) == 1000 || i == n-1 {
+			for _, c := range window {
+				if !c.Wait() {
+					t.Fatal("a message was not confirmed")
+				}
+			}
+			window = window[:0]
+		}
+	}
+}
+
+// Collect consumes a queue until it has been quiet for a while after at least n messages, and hands over each delivery.
+func Collect(t testing.TB, url, queue string, n int, each func(d *amqp.Delivery)) {
+	t.Helper()
+	conn := testbroker.Dial(t, url)
+	defer conn.Close()
+	ch, err := conn.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ch.Qos(1000, 0, false); err != nil {
+		t.Fatal(err)
+	}
+	deliveries, err := ch.Consume(queue, "", false, false, false, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for got := 0; ; got++ {
+		patience := time.Minute
+		if got >= n {
+			patience = 500 * time.Millisecond
+		}
+		select {
+		case d, ok := <-deliveries:
+			if !ok {
+				t.Fatalf("%s: the deliveries have ended after %d", queue, got)
+			}
+			each(&d)
+			if got%200 == 199 {
+				if err := ch.Ack(d.DeliveryTag, true); err != nil {
+					t.Fatal(err)
+				}
+			}
+		case <-time.After(patience):
+			if got < n {
+				t.Fatalf("%s: %d messages have come, not %d", queue, got, n)
+			}
+			_ = ch.Ack(0, true)
+			return
+		}
+	}
+}
+
+// WaitEmpty waits until a queue has no message, neither waiting nor with a consumer.
+func WaitEmpty(t testing.TB, node *rabbitmq.Node, url, queue string) {
+	t.Helper()
+	testbroker.Eventually(t, 3*time.Minute, func() bool { return testbroker.Depth(t, url, queue) == 0 }, "nothing waits in "+queue)
+	at, err := amqp.ParseURI(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	testbroker.Eventually(t, time.Minute, func() bool { return Messages(node, at.Vhost, queue) == 0 }, queue+" is empty")
+}
+
+// Messages returns how many messages a queue has, those that consumers hold included; -1 where the broker does not tell.
+func Messages(node *rabbitmq.Node, vhost, queue string) int {
+	said, err := node.Ctl(context.Background(), "list_queues", "--quiet", "--no-table-headers", "-p", vhost, "name", "messages")
+	if err != nil {
+		return -1
+	}
+	for line := range strings.Lines(said) {
+		if name, n, _ := strings.Cut(strings.TrimSpace(line), "\t"); name == queue {
+			return number(n)
+		}
+	}
+	return -1
+}
+
+func number(s string) int {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		return -1
+	}
+	return n
+}
