@@ -16,10 +16,10 @@ WITH_BROKER := go run ./internal/testbroker/with --
 
 MODULES := . ./examples/customstage
 
-.PHONY: help build test test-faults race bench lint fmt generate demo rabbitmq
+.PHONY: help build test test-faults test-rabbitmq4 race bench lint fmt generate demo rabbitmq
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/pipe
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/pipe ./cmd/pipe
@@ -29,6 +29,9 @@ test: rabbitmq ## run all tests on a private RabbitMQ
 
 race: ## run all tests with the race detector
 	$(MAKE) test TESTFLAGS='-race $(TESTFLAGS)'
+
+test-rabbitmq4: ## run all tests on RabbitMQ 4, in a small Debian that is made for it (as root)
+	PIPE_TEST_ROOT=$$(.ci/rabbitmq4) $(MAKE) test
 
 test-faults: rabbitmq ## break everything around pipe, and count the messages (about an hour)
 	$(WITH_BROKER) go test -tags faults -timeout 60m -v ./internal/faults

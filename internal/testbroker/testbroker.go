@@ -23,6 +23,10 @@ import (
 // Variable is the environment variable that describes the shared node.
 const Variable = "PIPE_TEST_BROKER"
 
+// Root is the folder of the system whose RabbitMQ tests use, from the environment variable PIPE_TEST_ROOT; "" is the one that is
+// installed. See .ci/rabbitmq4.
+func Root() string { return os.Getenv("PIPE_TEST_ROOT") }
+
 var shared struct {
 	mu     sync.Mutex
 	node   *rabbitmq.Node
@@ -68,7 +72,7 @@ func sharedNode() (*rabbitmq.Node, error) {
 		if text := os.Getenv(Variable); text != "" {
 			shared.node, shared.err = rabbitmq.Attach(text)
 		} else {
-			shared.node, shared.err = rabbitmq.Start(context.Background(), rabbitmq.Options{})
+			shared.node, shared.err = rabbitmq.Start(context.Background(), rabbitmq.Options{Root: Root()})
 			shared.own = shared.err == nil
 		}
 	}
@@ -120,6 +124,7 @@ func Private(t testing.TB) *rabbitmq.Node { return PrivateWith(t, rabbitmq.Optio
 // PrivateWith is Private for a node that is set up otherwise.
 func PrivateWith(t testing.TB, o rabbitmq.Options) *rabbitmq.Node {
 	t.Helper()
+	o.Root = Root()
 	node, err := rabbitmq.Start(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)

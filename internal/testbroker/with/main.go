@@ -35,7 +35,7 @@ func main() {
 func run(args []string) (int, error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	node, err := rabbitmq.Start(ctx, rabbitmq.Options{})
+	node, err := rabbitmq.Start(ctx, rabbitmq.Options{Root: testbroker.Root()})
 	if err != nil {
 		return 1, err
 	}
