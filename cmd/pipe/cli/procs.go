@@ -76,8 +76,9 @@ func (f *procsFlag) Set(text string) error {
 	return nil
 }
 
-// adaptProcs sets how many processors Go uses, until ctx ends. The environment variable GOMAXPROCS wins over "auto".
-func adaptProcs(ctx context.Context, f procsFlag, told func(int)) {
+// adaptProcs sets how many processors Go uses, until ctx ends. The environment variable GOMAXPROCS wins over "auto". spent tells how
+// much CPU time the process has used.
+func adaptProcs(ctx context.Context, f procsFlag, spent func() time.Duration, told func(int)) {
 	most := runtime.GOMAXPROCS(0)
 	if f != 0 {
 		runtime.GOMAXPROCS(int(f))
@@ -91,14 +92,14 @@ func adaptProcs(ctx context.Context, f procsFlag, told func(int)) {
 	runtime.GOMAXPROCS(1)
 	ticker := time.NewTicker(procsSample)
 	defer ticker.Stop()
-	at, used := time.Now(), cpuTime()
+	at, used := time.Now(), spent()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		now, total := time.Now(), cpuTime()
+		now, total := time.Now(), spent()
 		before := p.now
 		if n := p.look(float64(total-used) / float64(now.Sub(at))); n != before {
 			runtime.GOMAXPROCS(n)
