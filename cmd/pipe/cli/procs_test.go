@@ -13,10 +13,11 @@ import (
 
 func TestProcsDecisions(t *testing.T) {
 	p := &procs{now: 1, most: 4}
+	waiting := 0
 	feed := func(used float64, looks, want int) {
 		t.Helper()
 		for range looks {
-			p.look(used)
+			p.look(used, waiting)
 		}
 		if p.now != want {
 			t.Errorf("after %d looks at %.1f used: %d, not %d", looks, used, p.now, want)
@@ -34,6 +35,12 @@ func TestProcsDecisions(t *testing.T) {
 	feed(3, 1, 3)
 	feed(0, 2*procsIdleLooks, 1)
 	feed(0, 1000, 1)
+	waiting = 1
+	feed(0.4, procsQueueLooks-1, 1)
+	feed(0.4, 1, 2) // others have the machine, and somebody waits
+	feed(0.4, procsIdleLooks, 1)
+	waiting = 5
+	feed(0.4, 1000, 4)
 }
 
 // TestProcsFollowTheWork expects a second processor when the first is busy, and that it goes again.
@@ -47,11 +54,11 @@ func TestProcsFollowTheWork(t *testing.T) {
 	var load atomic.Int64 // hundredths of a processor
 	load.Store(99)
 	last, used := time.Now(), time.Duration(0)
-	spent := func() time.Duration {
+	spent := func() (time.Duration, int) {
 		now := time.Now()
 		used += now.Sub(last) * time.Duration(load.Load()) / 100
 		last = now
-		return used
+		return used, 0
 	}
 	var work conc.WaitGroup
 	work.Go(func() { adaptProcs(ctx, 0, spent, func(n int) { told <- n }) })
@@ -69,10 +76,24 @@ func TestProcsFollowTheWork(t *testing.T) {
 	}
 }
 
-// TestCPUTime expects work to cost time.
-func TestCPUTime(t *testing.T) {
-	for before := cpuTime(); cpuTimeKnown && cpuTime() == before; { // spins until it has cost something
+// TestRealLoad expects work to cost time, and goroutines that have work to wait for their turn.
+func TestRealLoad(t *testing.T) {
+	before, _ := realLoad()
+	ctx, cancel := context.WithCancel(context.Background())
+	var work conc.WaitGroup
+	for range 4 * runtime.GOMAXPROCS(0) {
+		work.Go(func() {
+			for ctx.Err() == nil { // has work all the time
+			}
+		})
 	}
+	for {
+		if used, waiting := realLoad(); waiting > 1 && (used > before || !cpuTimeKnown) {
+			break
+		}
+	}
+	cancel()
+	work.Wait()
 }
 
 func TestProcsFlag(t *testing.T) {

@@ -70,7 +70,7 @@ func (a *app) run(ctx context.Context, args []string, flags runFlags) error {
 	defer adapting.Wait()
 	defer done()
 	adapting.Go(func() {
-		adaptProcs(working, flags.procs, cpuTime, func(n int) { out.log.Debug("the number of processors changes", "procs", n) })
+		adaptProcs(working, flags.procs, realLoad, func(n int) { out.log.Debug("the number of processors changes", "procs", n) })
 	})
 	if !flags.dev {
 		c, err := a.load(args, flags.load, out.log, "")
