@@ -46,7 +46,9 @@ var breaches = []breach{
 	}},
 	{"queue deleted", (*broken).deleteQueue},
 	{"exchange deleted", (*broken).deleteExchange},
-	{"permission revoked", (*broken).revoke},
+	{"permission to publish revoked", func(b *broken) { b.revoke(".*", "none", ".*", "ACCESS_REFUSED") }},
+	{"permission to consume revoked", func(b *broken) { b.revoke(".*", ".*", "none", "ACCESS_REFUSED") }},
+	{"permission to connect revoked", func(b *broken) { b.revoke("", "", "", "NOT_ALLOWED") }},
 	{"connections closed", func(b *broken) {
 		b.want.faults = 3
 		for range 3 {
@@ -135,24 +137,22 @@ func (b *broken) deleteExchange() {
 	b.declare()
 }
 
-// revoke runs pipe as a user whose permissions are taken, and given back.
-func (b *broken) revoke() {
+// revoke runs pipe as a user whose permissions are taken, but for some patterns or, with none, even to connect, and given back. The broker asks for them at each new channel, and so at each
+// new connection, only.
+func (b *broken) revoke(configure, write, read, says string) {
 	b.t.Helper()
 	user := b.vhost + "-user"
 	b.must(b.node.AddUser(background, user, "secret", b.vhost))
 	b.pipe.Stop()
 	b.pipe = b.startAt([]string{b.node.UserURL(user, "secret", b.vhost)})
 	b.moves(500)
-	b.want.faults = 3
-	give := func() { b.ctl("set_permissions", "-p", b.vhost, user, ".*", ".*", ".*") }
-	// The broker asks again for each new channel only.
-	b.ctl("set_permissions", "-p", b.vhost, user, "", "", ".*")
+	b.want.faults = 2
+	if configure == "" {
+		b.ctl("clear_permissions", "-p", b.vhost, user)
+	} else {
+		b.ctl("set_permissions", "-p", b.vhost, user, configure, write, read)
+	}
 	b.ctl("close_all_connections", "--vhost", b.vhost, "permissions")
-	b.pipe.Says("ACCESS_REFUSED")
-	give()
-	b.moves(500)
-	b.ctl("clear_permissions", "-p", b.vhost, user)
-	b.ctl("close_all_connections", "--vhost", b.vhost, "permissions")
-	b.pipe.Says("refused")
-	give()
+	b.pipe.Says(says)
+	b.ctl("set_permissions", "-p", b.vhost, user, ".*", ".*", ".*")
 }
