@@ -58,3 +58,34 @@ func TestRotation(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestPermissionTakenAway expects a pool that had been let in to come back when it is let in again, however long that takes.
+func TestPermissionTakenAway(t *testing.T) {
+	node := testbroker.Shared(t)
+	url := testbroker.VHost(t)
+	vhost := testbroker.VHostName(url)
+	user := "revoked-" + vhost
+	if err := node.AddUser(t.Context(), user, "secret", vhost); err != nil {
+		t.Fatal(err)
+	}
+	var log journal
+	o := faultOptions(node.UserURL(user, "secret", vhost))
+	o.Logger = log.logger()
+	p := start(t, o)
+	ctl := func(args ...string) {
+		t.Helper()
+		if _, err := node.Ctl(t.Context(), args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctl("clear_permissions", "-p", vhost, user)
+	ctl("close_all_connections", "--vhost", vhost, "test")
+	testbroker.Eventually(t, patience, func() bool { return strings.Count(log.String(), "NOT_ALLOWED") > 20 }, "the broker refuses again and again")
+	if p.State() != StateDialing {
+		t.Error(p.State())
+	}
+	ctl("set_permissions", "-p", vhost, user, ".*", ".*", ".*")
+	if err := p.Publish(within(t, patience), &Publishing{RoutingKey: flowing, Mandatory: true}); err != nil {
+		t.Error(err)
+	}
+}

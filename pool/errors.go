@@ -112,7 +112,8 @@ func IsPermanent(err error) bool {
 }
 
 // IsConnection reports that the connection is to blame and not the message: the outcome is unknown, or
-// there was no room to send before the context ended.
+// there was no room to send before the context ended, or the broker does not let us in.
 func IsConnection(err error) bool {
-	return errors.Is(err, ErrUnconfirmed) || errors.Is(err, ErrPoolTimeout) || errors.Is(err, ErrBlocked) || errors.Is(err, ErrClosed)
+	var refused *ConnectError
+	return errors.As(err, &refused) || errors.Is(err, ErrUnconfirmed) || errors.Is(err, ErrPoolTimeout) || errors.Is(err, ErrBlocked) || errors.Is(err, ErrClosed)
 }

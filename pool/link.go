@@ -11,9 +11,6 @@ import (
 const (
 	// settled is how long a connection must have lasted for the pauses between dials to start anew.
 	settled = 5 * time.Second
-	// refusals is how often in a row a broker that had let us in must refuse before it is believed:
-	// one that is stopping or starting may refuse for a moment.
-	refusals = 4
 	// goodbye bounds the closing handshake.
 	goodbye = 2 * time.Second
 )
@@ -72,7 +69,7 @@ func (l *link) set(g *generation, state State, err error) {
 	l.pool.stateChanged()
 }
 
-// run keeps the link up until ctx ends or the broker refuses for good.
+// run keeps the link up until ctx ends or the broker refuses us at the start.
 func (l *link) run(ctx context.Context) {
 	pauses := backoff{min: l.pool.backoffMin, max: l.pool.backoffMax}
 	for first := true; ctx.Err() == nil; first = false {
@@ -106,14 +103,10 @@ func (l *link) refused(ctx context.Context, err error) {
 	l.set(nil, StateFailed, err)
 }
 
-// connect dials until there is a connection. It returns an error when the broker refuses for good or ctx
-// ended.
+// connect dials until there is a connection. It returns an error when ctx ended, or when the broker refuses us at the first start: a
+// user or virtual host is wrong then. A broker that had let us in may have it put right: it is asked again, for ever.
 func (l *link) connect(ctx context.Context, pauses *backoff, first bool) (*generation, error) {
-	believed := refusals
-	if first {
-		believed = 1
-	}
-	for refusedTimes := 0; ; {
+	for {
 		g, err := l.pool.dial(ctx, l.pool.connectionName(l.name))
 		if err == nil {
 			l.pool.counters.connects.Add(1)
@@ -123,9 +116,7 @@ func (l *link) connect(ctx context.Context, pauses *backoff, first bool) (*gener
 			return nil, context.Cause(ctx)
 		}
 		var refused *ConnectError
-		if !errors.As(err, &refused) {
-			refusedTimes = 0
-		} else if refusedTimes++; refusedTimes >= believed {
+		if first && errors.As(err, &refused) {
 			return nil, err
 		}
 		d := pauses.next()
