@@ -55,7 +55,7 @@ var poisons = []poison{
 	{"another type", parked, text(`{"n":"many"}`), nil},
 	{"no such member", parked, text(`{"m":1}`), nil},
 	{"null", parked, text(`null`), nil},
-	{"a number with a million digits", parked, text(`{"n":-` + strings.Repeat("9", 1_000_000) + `}`), nil},
+	{"a number with a million digits", either, text(`{"n":` + strings.Repeat("9", 1_000_000) + `}`), nil},
 	{"an exponent without end", either, text(`{"n":1e1000000000}`), nil},
 	{"50 MB of JSON", delivered, numbered(`"` + strings.Repeat("x", huge) + `"`), nil},
 	{"50 MB of something else", parked, func(int) []byte { return bytes.Repeat([]byte("x"), huge) }, nil},
