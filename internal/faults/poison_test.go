@@ -55,7 +55,7 @@ var poisons = []poison{
 	{"another type", parked, text(`{"n":"many"}`), nil},
 	{"no such member", parked, text(`{"m":1}`), nil},
 	{"null", parked, text(`null`), nil},
-	{"a number with a million digits", parked, text(`{"n":-` + strings.Repeat("9", 1_000_000) + `}`), nil},
+	{"a number with a million digits", either, text(`{"n":` + strings.Repeat("9", 1_000_000) + `}`), nil},
 	{"an exponent without end", either, text(`{"n":1e1000000000}`), nil},
 	{"50 MB of JSON", delivered, numbered(`"` + strings.Repeat("x", huge) + `"`), nil},
 	{"50 MB of something else", parked, func(int) []byte { return bytes.Repeat([]byte("x"), huge) }, nil},
@@ -103,7 +103,8 @@ func TestPoison(t *testing.T) {
 			r := newRig(t, kind, steady(t))
 			const good = 100 // after each bad one
 			n := len(poisons) * (good + 1)
-			p := r.start()
+			p := pipetest.Start(t, "", r.deadLetters())
+			p.Says("pipeline runs")
 			for i := range poisons {
 				id := i * (good + 1)
 				pipetest.Fill(t, r.urls[0], "in", good+1, func(k int) amqp.Publishing {
@@ -112,7 +113,7 @@ func TestPoison(t *testing.T) {
 					}
 					return message(id + k)
 				})
-				testbroker.Eventually(t, patience, func() bool { return r.depth("out")+r.depth("parked") >= id+good+1 }, "pipe gets past "+poisons[i].name)
+				testbroker.Eventually(t, time.Minute, func() bool { return r.depth("out")+r.depth("parked") >= id+good+1 }, "pipe gets past "+poisons[i].name)
 			}
 			r.empties()
 			t.Logf("peak memory %d MB", p.PeakMemory()>>20)
@@ -182,7 +183,7 @@ func TestEveryMessageFails(t *testing.T) {
 	for _, kind := range []string{"classic", "quorum"} {
 		t.Run(kind, func(t *testing.T) {
 			r := newRig(t, kind, steady(t))
-			p := pipetest.Start(t, "", strings.Replace(file(r.urls), "body.n >= 0", "body.missing.deep > 0", 1))
+			p := pipetest.Start(t, "", strings.Replace(r.deadLetters(), "body.n >= 0", "body.missing.deep > 0", 1))
 			p.Says("pipeline runs")
 			f := r.feedUpTo(5000, 10_000)
 			n := f.wait()

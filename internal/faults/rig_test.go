@@ -139,6 +139,19 @@ pipeline "p" {
 `
 }
 
+// deadLetters is the pipeline with the queue declared in it: pipe rejects only where the file says that there is a dead-letter
+// exchange, and holds what fails otherwise.
+func (r *rig) deadLetters() string {
+	return `
+declare {
+  queue "in" {
+    type        = "` + r.kind + `"
+    dead_letter = "dead"
+  }
+}
+` + strings.Replace(file(r.urls), `= "in"`, "= queue.in", 1)
+}
+
 // start runs pipe on the rig.
 func (r *rig) start(args ...string) *pipetest.Process {
 	r.t.Helper()
