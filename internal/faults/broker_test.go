@@ -42,7 +42,7 @@ var breaches = []breach{
 		b.alarm(30*time.Second, []string{"set_vm_memory_high_watermark", "0.00001"}, []string{"set_vm_memory_high_watermark", "0.6"})
 	}},
 	{"disk alarm", func(b *broken) {
-		b.alarm(5*time.Second, []string{"set_disk_free_limit", "1000TB"}, []string{"set_disk_free_limit", "50MB"})
+		b.alarm(5*time.Second, []string{"set_disk_free_limit", "1000000GB"}, []string{"set_disk_free_limit", "50MB"})
 	}},
 	{"queue deleted", (*broken).deleteQueue},
 	{"exchange deleted", (*broken).deleteExchange},
@@ -106,7 +106,7 @@ func (b *broken) alarm(d time.Duration, raise, clear []string) {
 	b.t.Helper()
 	defer b.node.Ctl(context.Background(), clear...) // whatever happens, the next test needs the broker
 	b.ctl(raise...)
-	raised := func() bool { return !strings.Contains(b.ctl("eval", "rabbit_alarm:get_alarms()."), "[]") }
+	raised := func() bool { return strings.TrimSpace(b.ctl("eval", "rabbit_alarm:get_alarms().")) != "[]" }
 	testbroker.Eventually(b.t, patience, raised, "there is an alarm")
 	time.Sleep(d)
 	b.ctl(clear...)
