@@ -191,6 +191,7 @@ type expectation struct {
 	published int // the ids are 0 to published-1
 	faults    int
 	again     int  // how many of them may be in the queue twice
+	forgotten int  // how many acknowledgements the broker may have lost when it was killed
 	ordered   bool // each one comes out once, in order
 	parked    int  // how many may be dead letters
 	gone      int  // how many of the first gone ones may be lost with a queue that was deleted,
@@ -234,7 +235,7 @@ func (r *rig) counts(want expectation) {
 			lastLost = i
 		}
 	}
-	bound := prefetch*want.faults + want.again
+	bound := prefetch*want.faults + want.again + want.forgotten
 	r.t.Logf("RabbitMQ %s, %s: published %d, delivered %d, dead-lettered %d, queued %d; lost %d; duplicates %d (at most %d), out of order %d; faults %d",
 		r.version, r.kind, want.published, delivered, parked, queued, lost, duplicates, bound, disorder, want.faults)
 	if lost > want.gone || lastLost >= want.before && lost > 0 {
