@@ -24,6 +24,7 @@ type traffic struct {
 	p      *Pool
 	direct string // the broker's URL, past whatever breaks
 	stop   chan struct{}
+	halt   func() // closes stop, once
 	work   conc.WaitGroup
 	reader *consuming
 
@@ -39,6 +40,8 @@ const flowing = "flowing" // the queue
 func run(t *testing.T, p *Pool, direct string) *traffic {
 	t.Helper()
 	f := &traffic{t: t, p: p, direct: direct, stop: make(chan struct{}), told: map[string][]error{}, seen: map[string]int{}}
+	f.halt = sync.OnceFunc(func() { close(f.stop) })
+	t.Cleanup(f.halt) // a test that has failed leaves the broker to the next one
 	f.reader = consume(t, p, ConsumeOptions{Queue: flowing, Prefetch: 100}, f.take)
 	for i := range 3 {
 		f.work.Go(func() { f.send(i) })
@@ -127,7 +130,7 @@ func (f *traffic) reconnected(before uint64) {
 // end stops the traffic and looks at the books.
 func (f *traffic) end() {
 	f.t.Helper()
-	close(f.stop)
+	f.halt()
 	f.work.Wait()
 	testbroker.Eventually(f.t, patience, func() bool { return f.p.Stats().InFlight == 0 }, "every message has an outcome")
 	testbroker.Eventually(f.t, patience, func() bool { return f.missing() == 0 && testbroker.Depth(f.t, f.direct, flowing) == 0 },

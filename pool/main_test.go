@@ -17,7 +17,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(testbroker.Main(m)) }
 
 // patience bounds every wait in the tests; nothing depends on it while all is well.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 // journal keeps what a pool logs.
 type journal struct {
