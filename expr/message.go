@@ -131,6 +131,9 @@ func toTime(v value, at *place) (time.Time, *Error) {
 		return parsed.UTC(), nil
 	}
 	seconds, err := toInt(v, at)
+	if err == nil && (seconds > 2*maxSeconds || seconds < -maxSeconds) {
+		err = at.fail("too many seconds for a timestamp", v)
+	}
 	return time.Unix(seconds, 0).UTC(), err
 }
 
