@@ -67,7 +67,7 @@ func (s *Scope) compileTo(e hcl.Expression, convert func(value, *place) (value, 
 	n := c.top(e)
 	if n.constant != nil && !n.broken {
 		if _, err := convert(*n.constant, n.at); err != nil {
-			c.diags = append(c.diags, err.diagnose())
+			c.diags = append(c.diags, err.Diagnostic())
 		}
 	}
 	if c.diags.HasErrors() {
@@ -137,7 +137,7 @@ func (c *compiler) compile(e hclsyntax.Expression) node {
 		return n
 	}
 	if !c.diags[before:].HasErrors() {
-		c.diags = append(c.diags, err.diagnose())
+		c.diags = append(c.diags, err.Diagnostic())
 	}
 	n.broken = true
 	return n

@@ -19,6 +19,7 @@ const (
 	bodyReadings   = 16       // … after it has looked through this many bodies
 	openingCost    = 4        // of a byte of a list or object that is looked into
 	comparisonCost = 4        // of an element that is looked for
+	elementWork    = 16       // of an element that is worked on: added, looked up in a set
 	matchingCost   = 8        // of a byte that a regular expression is held against
 )
 

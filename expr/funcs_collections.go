@@ -326,7 +326,7 @@ func sortList(e *env, args []value, at *site) (value, *Error) {
 			return value{}, at.arg(0).fail("not all strings, all numbers or all timestamps: it has %t", item)
 		}
 	}
-	if err := e.look(comparisonCost*len(items)*bits.Len(uint(len(items))), &at.place); err != nil {
+	if err := e.look(elementWork*len(items)*bits.Len(uint(len(items))), &at.place); err != nil {
 		return value{}, err
 	}
 	var failed *Error
@@ -349,10 +349,10 @@ type valueSet struct {
 // has reports whether a value is in the set.
 func (s *valueSet) has(e *env, v value, at *place) (bool, *Error) {
 	if v.kind < kindList {
-		return s.scalars[v.scalar()], e.look(comparisonCost, at)
+		return s.scalars[v.scalar()], e.look(elementWork, at)
 	}
 	v = v.full()
-	if err := e.look(openingCost*(v.weight(maxReading)+1)*(len(s.composites)+1), at); err != nil {
+	if err := e.look(elementWork*(v.weight(maxReading)+1)*(len(s.composites)+1), at); err != nil {
 		return false, err
 	}
 	return slices.ContainsFunc(s.composites, func(c value) bool { return equal(c, v) }), nil

@@ -202,7 +202,7 @@ func sum(e *env, args []value, at *site) (value, *Error) {
 			return value{}, err
 		}
 	}
-	return total, e.look(comparisonCost*len(list.items), &at.place)
+	return total, e.look(elementWork*len(list.items), &at.place)
 }
 
 func parseInteger(_ *env, args []value, at *site) (value, *Error) {

@@ -220,3 +220,15 @@ func headerNode(key string, r hcl.Range, path string) node {
 	}
 	return n
 }
+
+// Attributes lists what msg and error have, for completion: "msg.routing_key".
+func Attributes() []string {
+	var list []string
+	for _, a := range msgAttributes {
+		list = append(list, "msg."+a.name)
+	}
+	for _, a := range errorAttributes {
+		list = append(list, "error."+a.name)
+	}
+	return list
+}
