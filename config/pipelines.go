@@ -173,7 +173,7 @@ func (l *loader) notePipeline(b *hclsyntax.Block) {
 // setPipeline makes a pipeline, all but its source: that is for the function that it returns.
 func (l *loader) setPipeline(p *pipeline) (finish func()) {
 	file := p.block.DefRange().Filename
-	d := &decoder{loader: l, pipeline: p, scope: expr.NewScope(l.context(file, false))}
+	d := &decoder{loader: l, pipeline: p, scope: l.scope(file)}
 	var decl pipelineBlock
 	d.decode(blockOf(p.block), &decl)
 	p.made = engine.Pipeline{Name: p.name, Concurrency: decl.Concurrency, DropUnmatched: decl.Unmatched == "drop"}

@@ -45,15 +45,20 @@ type compiler struct {
 	diags  hcl.Diagnostics
 	locals []local
 	lazy   int // inside what is perhaps never evaluated
+	// visible is the first of locals that can be named: those before are of the caller of a definition.
+	visible int
+	inside  *Definition // whose result is being compiled, or nil
+	inlined int
 	// probing says that what is being compiled asks whether something is there.
 	probing bool
 }
 
-// local is a variable of a for, or the item of a splat.
+// local is a variable of a for, the item of a splat, or the parameter of a definition.
 type local struct {
-	name string
-	item *hclsyntax.AnonSymbolExpr
-	path string // how errors name the item of a splat
+	name  string
+	item  *hclsyntax.AnonSymbolExpr
+	path  string // how errors name the item of a splat
+	given *node  // what stands for a parameter, in place of a variable
 }
 
 // compile makes a program of an expression. With error diagnostics the program is not to be used.

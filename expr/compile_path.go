@@ -14,10 +14,13 @@ import (
 // traversal compiles a reference that begins with a name.
 func (c *compiler) traversal(t hcl.Traversal, r hcl.Range) node {
 	name, first := t.RootName(), t[0].SourceRange()
-	for i := len(c.locals) - 1; i >= 0; i-- {
+	for i := len(c.locals) - 1; i >= c.visible; i-- {
 		if c.locals[i].name == name {
-			return c.steps(c.local(i, first, name), t[1:], r)
+			return c.steps(c.variable(i, first, name), t[1:], r)
 		}
+	}
+	if c.insideDefinition(name, r) {
+		return c.failed(r)
 	}
 	switch name {
 	case "body":
@@ -28,6 +31,17 @@ func (c *compiler) traversal(t hcl.Traversal, r hcl.Range) node {
 		return c.steps(rootNode(rootError, first, "error"), t[1:], r)
 	}
 	return c.startTime(t, r)
+}
+
+// variable reads a local variable, or what stands for it.
+func (c *compiler) variable(i int, r hcl.Range, name string) node {
+	given := c.locals[i].given
+	if given == nil {
+		return c.local(i, r, name)
+	}
+	n := *given
+	n.at = &place{rng: r, path: given.at.path}
+	return n
 }
 
 // rootNode stands for what only its attributes are values of.
@@ -108,7 +122,7 @@ func traversalText(t hcl.Traversal) string {
 // names lists everything that an expression can begin with.
 func (c *compiler) names() []string {
 	names := []string{"body", "msg", "error"}
-	for _, l := range c.locals {
+	for _, l := range c.locals[c.visible:] {
 		if l.name != "" {
 			names = append(names, l.name)
 		}
@@ -355,5 +369,5 @@ func (c *compiler) isOperand(s string) bool {
 		return true
 	}
 	_, number := parseInt(s)
-	return number || slices.ContainsFunc(c.locals, func(l local) bool { return l.name == s && s != "" })
+	return number || slices.ContainsFunc(c.locals[c.visible:], func(l local) bool { return l.name == s && s != "" })
 }

@@ -202,6 +202,9 @@ var pathFunctions = []tableFunction{
 // call compiles a function call.
 func (c *compiler) call(e *hclsyntax.FunctionCallExpr) node {
 	f, ok := functions[e.Name]
+	if d := c.scope.defined[e.Name]; d != nil {
+		return c.inline(d, e)
+	}
 	if !ok {
 		return c.startCall(e)
 	}
@@ -240,7 +243,7 @@ func (c *compiler) argument(p param, e hclsyntax.Expression) node {
 
 // startCall compiles a call of a function that only exists at start, as env.
 func (c *compiler) startCall(e *hclsyntax.FunctionCallExpr) node {
-	names := sortedKeys(functions)
+	names := append(sortedKeys(functions), sortedKeys(c.scope.defined)...)
 	for ctx := c.scope.start; ctx != nil; ctx = ctx.Parent() {
 		if _, ok := ctx.Functions[e.Name]; ok {
 			return c.startValue(e)

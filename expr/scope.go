@@ -12,8 +12,9 @@ import (
 //
 // Compile with a scope from one goroutine, before anything that it made is evaluated.
 type Scope struct {
-	start *hcl.EvalContext
-	paths pathSet
+	start   *hcl.EvalContext
+	paths   pathSet
+	defined map[string]*Definition
 }
 
 // NewScope makes a scope. start holds the names that are known at start, and may be nil; functions
@@ -22,7 +23,7 @@ func NewScope(start *hcl.EvalContext) *Scope {
 	if start == nil {
 		start = &hcl.EvalContext{}
 	}
-	return &Scope{start: start, paths: pathSet{slots: 1}}
+	return &Scope{start: start, paths: pathSet{slots: 1}, defined: map[string]*Definition{}}
 }
 
 // Bool compiles a condition. A value that is neither true nor false is an error when it is evaluated, or at once if it is known.
