@@ -16,6 +16,10 @@ type node struct {
 	opt eval
 	// text appends the value's text to the scratch text; nil: by way of eval.
 	text func(*env) *Error
+	// json appends the value's JSON to the scratch text, without making the value; nil: by way of eval.
+	json func(*env) *Error
+	// fields notes what is read of a loop's variable, of which this is one; nil where it is none.
+	fields *fieldSet
 
 	constant *value
 	dynamic  bool // depends on the message, or differs from call to call
@@ -49,6 +53,7 @@ type compiler struct {
 	visible int
 	inside  *Definition // whose result is being compiled, or nil
 	inlined int
+	fields  int // how many fields of elements are noted
 	// probing says that what is being compiled asks whether something is there.
 	probing bool
 }
@@ -59,6 +64,8 @@ type local struct {
 	item  *hclsyntax.AnonSymbolExpr
 	path  string // how errors name the item of a splat
 	given *node  // what stands for a parameter, in place of a variable
+	// fields notes what the loop's body reads of its variable.
+	fields *fieldSet
 }
 
 // compile makes a program of an expression. With error diagnostics the program is not to be used.
@@ -78,7 +85,7 @@ func (s *Scope) compileTo(e hcl.Expression, convert func(value, *place) (value, 
 	if c.diags.HasErrors() {
 		return nil, c.diags
 	}
-	return &program{eval: n.eval, place: *n.at}, c.diags
+	return &program{eval: n.eval, json: n.json, place: *n.at}, c.diags
 }
 
 // top compiles an expression of HCL's native syntax, or takes a value that needs no evaluation.
@@ -267,7 +274,7 @@ func (c *compiler) unbind(first int, n *node) {
 
 // local reads a variable.
 func (c *compiler) local(i int, r hcl.Range, name string) node {
-	n := node{locals: i, at: &place{rng: r, path: name}}
+	n := node{locals: i, at: &place{rng: r, path: name}, fields: c.locals[i].fields}
 	n.eval = func(e *env) (value, *Error) { return e.locals[i], nil }
 	n.opt = n.eval
 	return n

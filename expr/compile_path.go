@@ -215,7 +215,21 @@ func (c *compiler) step(n node, s step, text string, own, r hcl.Range) node {
 	case n.root != rootNone:
 		return c.attribute(n.root, s.key, own, r)
 	}
-	return relative(n, s, r, path)
+	if n.fields != nil {
+		return c.elementField(n, s, r, path)
+	}
+	return relative(n, s, r, path, func(e *env, v value) (value, *Error) { return e.step(v, s, n.at) })
+}
+
+// elementField compiles a step from a loop's variable.
+func (c *compiler) elementField(n node, s step, r hcl.Range, path string) node {
+	fields, slot, at := n.fields, c.slot(n.fields, s.key), n.at
+	return relative(n, s, r, path, func(e *env, v value) (value, *Error) {
+		if v.kind == kindObject && v.isRaw() {
+			return fields.field(e, v, slot, at)
+		}
+		return e.step(v, s, at)
+	})
 }
 
 // bodyPath compiles a path into the body.
@@ -297,8 +311,8 @@ func absent(from value, s step, at *place, own hcl.Range) *Error {
 	return at.fail("not an object but %t", from)
 }
 
-// relative compiles a step from any value.
-func relative(n node, s step, r hcl.Range, path string) node {
+// relative compiles a step from any value, which walk takes.
+func relative(n node, s step, r hcl.Range, path string, walk func(*env, value) (value, *Error)) node {
 	result := over(r, n)
 	result.at.path = path
 	inner, at, own := n.eval, n.at, result.at.rng
@@ -307,13 +321,13 @@ func relative(n node, s step, r hcl.Range, path string) node {
 		if err != nil {
 			return v, err
 		}
-		found, err := e.step(v, s, at)
+		found, err := walk(e, v)
 		if err == nil && found.kind == kindMissing {
 			err = absent(v, s, at, own)
 		}
 		return found, err
 	}
-	result.opt = then(n.reach(), s, at)
+	result.opt = then(n.reach(), walk)
 	return result
 }
 
@@ -325,13 +339,13 @@ func (n *node) reach() eval {
 	return n.eval
 }
 
-func then(from eval, s step, at *place) eval {
+func then(from eval, walk func(*env, value) (value, *Error)) eval {
 	return func(e *env) (value, *Error) {
 		v, err := from(e)
 		if err != nil {
 			return v, err
 		}
-		return e.step(v, s, at)
+		return walk(e, v)
 	}
 }
 

@@ -49,21 +49,11 @@ func skipValue(s string, i int) int {
 }
 
 func skipString(s string, i int) int {
-	for i++; ; i++ {
-		i += strings.IndexByte(s[i:], '"')
-		if !escapedAt(s, i) {
+	for i++; ; i += 2 {
+		if i = plainText(unalias(s), i); s[i] == '"' {
 			return i + 1
 		}
 	}
-}
-
-// escapedAt reports whether an odd number of backslashes comes before i.
-func escapedAt(s string, i int) bool {
-	start := i
-	for s[i-1] == '\\' {
-		i--
-	}
-	return (start-i)%2 == 1
 }
 
 func skipComposite(s string, i int) int {

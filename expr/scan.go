@@ -3,6 +3,7 @@ package expr
 import (
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 )
 
 // maxDepth is how deep lists and objects in a body may be nested.
@@ -294,8 +295,8 @@ func plainText(src []byte, i int) int {
 		hit := (x - ones*' ') & ^x
 		hit |= (quote - ones) & ^quote
 		hit |= (slash - ones) & ^slash
-		if hit&highs != 0 {
-			break
+		if hit &= highs; hit != 0 { // the lowest bit that is set is that of the first such byte
+			return i + bits.TrailingZeros64(hit)/8
 		}
 	}
 	for i < len(src) && src[i] != '"' && src[i] != '\\' && src[i] >= ' ' {

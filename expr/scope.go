@@ -134,15 +134,26 @@ func (p *program) goValue(e *env) (any, *Error) {
 func (v Value) AppendJSON(dst []byte, m *engine.Message) ([]byte, error) {
 	e := enter(m)
 	defer e.leave()
-	p := v.p.orUnset()
-	result, err := p.eval(e)
-	if err == nil {
-		dst, err = appendJSON(dst, result, &p.place)
-	}
+	dst, err := v.p.orUnset().appendJSON(dst, e)
 	if err != nil {
 		return dst, err.classify()
 	}
 	return dst, nil
+}
+
+func (p *program) appendJSON(dst []byte, e *env) ([]byte, *Error) {
+	if p.json != nil {
+		err := p.json(e)
+		if err == nil {
+			err = e.spend(len(e.text), &p.place)
+		}
+		return append(dst, e.text...), err
+	}
+	v, err := p.eval(e)
+	if err != nil {
+		return dst, err
+	}
+	return appendJSON(dst, v, &p.place)
 }
 
 // Elements returns the elements of a value that is a list, each as JSON in memory of its own. A
