@@ -148,6 +148,10 @@ func (f *fieldSet) field(e *env, v value, slot int, at *place) (value, *Error) {
 		f.gather(e, v.str, 0)
 		e.fields[f.element].str = v.str
 	}
+	if v := e.fields[slot]; v.kind != kindMissing || v.str == "" {
+		return v, nil
+	}
+	e.fields[slot] = rawValue(e.fields[slot].str)
 	return e.fields[slot], nil
 }
 
@@ -155,7 +159,7 @@ func sameText(a, b string) bool {
 	return len(a) == len(b) && unsafe.StringData(a) == unsafe.StringData(b)
 }
 
-// gather notes the fields of the object that begins at i, and returns where it ends.
+// gather notes the texts of the fields of the object that begins at i, and returns where it ends.
 func (f *fieldSet) gather(e *env, s string, i int) int {
 	for len(e.fields) <= max(f.element, slices.Max(f.slots)) {
 		e.fields = append(e.fields, value{})
@@ -169,9 +173,10 @@ func (f *fieldSet) gather(e *env, s string, i int) int {
 		key := s[i+1 : keyEnd-1]
 		start := skipSpace(s, skipSpace(s, keyEnd)+1)
 		end := skipValue(s, start)
+		escaped := hasEscape(key)
 		for j, wanted := range f.keys {
-			if sameKey(unalias(key), wanted) {
-				e.fields[f.slots[j]] = rawValue(s[start:end])
+			if sameKey(key, wanted, escaped) {
+				e.fields[f.slots[j]] = value{str: s[start:end]}
 				break
 			}
 		}

@@ -108,7 +108,7 @@ func eachElement(s string, f func(text string) bool) {
 func rawField(s, key string) value {
 	found := ""
 	eachMember(s, func(raw, text string) bool {
-		if raw == key && !hasEscape(raw) || hasEscape(raw) && unescape(raw) == key {
+		if sameKey(raw, key, hasEscape(raw)) {
 			found = text
 		}
 		return true
