@@ -195,7 +195,11 @@ func (w *writer) leaf(kind string) string {
 func (w *writer) general(kind string) string {
 	switch w.pick("if", "parens", "get", "index", "field", "coalesce") {
 	case "if":
-		return fmt.Sprintf("(%s ? %s : %s)", w.write("bool"), w.write(kind), w.write(kind))
+		choice := fmt.Sprintf("(%s ? %s : %s)", w.write("bool"), w.write(kind), w.write(kind))
+		if kind == "numbers" { // HCL gives both branches one type; a for makes a list without one again
+			return "[for e in " + choice + " : e]"
+		}
+		return choice
 	case "parens":
 		return "(" + w.write(kind) + ")"
 	case "get":
