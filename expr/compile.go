@@ -53,7 +53,8 @@ type compiler struct {
 	visible int
 	inside  *Definition // whose result is being compiled, or nil
 	inlined int
-	fields  int // how many fields of elements are noted
+	writing bool // what is being compiled is a place that is written
+	fields  int  // how many fields of elements are noted
 	// probing says that what is being compiled asks whether something is there.
 	probing bool
 }

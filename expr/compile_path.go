@@ -209,7 +209,9 @@ func (c *compiler) step(n node, s step, text string, own, r hcl.Range) node {
 		if text[0] == '.' {
 			c.warnSubtraction(s.key, path, own)
 		}
-		return c.bodyPath(append(n.body[:len(n.body):len(n.body)], s), r, path)
+		longer := append(n.body[:len(n.body):len(n.body)], s)
+		c.checkShape(longer, own)
+		return c.bodyPath(longer, r, path)
 	case n.root == rootHeaders:
 		return headerNode(s.key, r, path)
 	case n.root != rootNone:

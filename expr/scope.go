@@ -15,6 +15,9 @@ type Scope struct {
 	start   *hcl.EvalContext
 	paths   pathSet
 	defined map[string]*Definition
+
+	shape    Shape    // of bodies, or nil
+	assigned [][]step // what stages have given the body since
 }
 
 // NewScope makes a scope. start holds the names that are known at start, and may be nil; functions
