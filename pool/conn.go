@@ -42,7 +42,7 @@ type wire struct {
 	timeout time.Duration // for one write to make progress
 	limit   int           // of buffered bytes
 	drained chan struct{} // says that publishers who were told to wait may go on
-	blocked atomic.Bool   // the broker said that it does not read: be patient
+	blocked blocking
 
 	kick chan struct{} // wakes the flusher
 	gone chan struct{} // closed with the first error
@@ -61,6 +61,35 @@ type wire struct {
 	full     bool // a publisher was told to wait
 	reserved int  // bytes promised to publishers
 	err      error
+}
+
+// blocking is what the broker says with connection.blocked: that it does not read. It is silent then for as long
+// as it likes, and has all the time that it usually has once it reads again.
+type blocking struct {
+	active atomic.Bool
+	ended  atomic.Pointer[time.Time]
+}
+
+// set notes what the broker said, and reports whether that is new. It is for one goroutine.
+func (b *blocking) set(active bool) bool {
+	if b.active.Load() == active {
+		return false
+	}
+	if !active {
+		now := time.Now()
+		b.ended.Store(&now)
+	}
+	b.active.Store(active)
+	return true
+}
+
+// excuses reports whether the broker may have been silent for d because it did not read.
+func (b *blocking) excuses(d time.Duration) bool {
+	if b.active.Load() {
+		return true
+	}
+	ended := b.ended.Load()
+	return ended != nil && time.Since(*ended) < d
 }
 
 // newWire wraps conn, which is socket or TLS over it.
@@ -272,7 +301,7 @@ func (w *wire) writeAll(out []byte) (done int, err error) {
 // stalled is called when the socket has taken nothing for a while. A broker that has said that it
 // blocks publishers is waited for.
 func (w *wire) stalled() {
-	if w.blocked.Load() {
+	if w.blocked.excuses(w.timeout) {
 		w.watchdog.Reset(w.timeout)
 		return
 	}
@@ -343,7 +372,7 @@ func (w *wire) cause() error {
 // Close implements net.Conn: it tries for a moment to send what is left, the library's last word to the
 // broker, and closes the socket.
 func (w *wire) Close() error {
-	if !w.blocked.Load() {
+	if !w.blocked.active.Load() {
 		w.lastWords()
 	}
 	w.fail(net.ErrClosed)

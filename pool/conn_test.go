@@ -9,6 +9,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sourcegraph/conc"
@@ -150,7 +151,7 @@ func TestWireGivesUpOnAStall(t *testing.T) {
 func TestWireIsPatientWhileTheBrokerBlocks(t *testing.T) {
 	near, far := socketPair(t)
 	w := running(t, near, near, time.Millisecond, 64<<20)
-	w.blocked.Store(true)
+	w.blocked.set(true)
 	const size = 32 << 20
 	_, _ = w.Write(make([]byte, size))
 	// The broker reads again after many times the timeout.
@@ -163,6 +164,29 @@ func TestWireIsPatientWhileTheBrokerBlocks(t *testing.T) {
 	if n, err := io.CopyN(io.Discard, far, size); err != nil {
 		t.Fatal(n, err)
 	}
+}
+
+// TestPatienceBeginsAnew expects that a broker that reads again has as long as ever, not what a timer
+// that was set before has left.
+func TestPatienceBeginsAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b blocking
+		is := func(what string, want bool) {
+			t.Helper()
+			if got := b.excuses(3 * time.Second); got != want {
+				t.Errorf("%s: %t", what, got)
+			}
+		}
+		is("never blocked", false)
+		b.set(true)
+		time.Sleep(time.Minute)
+		is("blocked", true)
+		b.set(false)
+		time.Sleep(2 * time.Second)
+		is("reads since two seconds", true)
+		time.Sleep(2 * time.Second)
+		is("reads since four seconds", false)
+	})
 }
 
 func TestWireCloseSaysWhatIsLeft(t *testing.T) {

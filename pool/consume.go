@@ -182,8 +182,8 @@ func (c *consumer) subscribe(g *generation) (*Session, error) {
 
 // explain says what to do about a refused subscription.
 func (c *consumer) explain(err error) error {
-	var said *amqp.Error
-	if !errors.As(err, &said) || !said.Server {
+	said := brokerSaid(err)
+	if said == nil {
 		return err
 	}
 	advice := "see the broker's log"

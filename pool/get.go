@@ -139,8 +139,7 @@ func (g *getter) ask(gen *generation, queue string, forget bool) (*Delivery, boo
 		return err
 	})
 	if err != nil {
-		var said *amqp.Error
-		if errors.As(err, &said) && said.Server && said.Code == amqp.NotFound {
+		if said := brokerSaid(err); said != nil && said.Code == amqp.NotFound {
 			err = &ErrNoQueue{queue, said.Reason}
 		}
 		return nil, false, err

@@ -164,7 +164,7 @@ func (l *lane) room(size int) (*channel, obstacle) {
 	switch {
 	case c == nil || c.ch.IsClosed():
 		return nil, noChannel
-	case c.gen.blocked.Load():
+	case c.gen.blocked():
 		return nil, blocked
 	case c.count == len(c.ring):
 		return nil, windowFull
