@@ -23,7 +23,7 @@ const patience = 90 * time.Second
 
 // Main runs the tests of a package as [testbroker.Main] does, and removes what they built. Use it as
 // func TestMain(m *testing.M) { os.Exit(pipetest.Main(m)) }.
-func Main(m *testing.M, options ...goleak.Option) int {
+func Main(m testbroker.Tests, options ...goleak.Option) int {
 	dir, err := os.MkdirTemp("", "pipe-test-")
 	if err != nil {
 		panic(err)
