@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sourcegraph/conc"
 	"go.uber.org/goleak"
 
 	"github.com/pipeamqp/pipe/internal/testbroker"
@@ -109,13 +110,14 @@ func StartWith(t testing.TB, o Options) *Process {
 	if err := p.Cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	go func() {
+	var waiting conc.WaitGroup
+	waiting.Go(func() {
+		defer close(p.Waited)
 		_ = p.Cmd.Wait()
-		close(p.Waited)
-	}()
+	})
 	t.Cleanup(func() {
 		p.Signal(syscall.SIGKILL)
-		<-p.Waited
+		waiting.Wait()
 		if t.Failed() {
 			t.Logf("pipe printed:\n%s", p.Tail())
 		}
