@@ -229,15 +229,18 @@ func (c *consumer) deliver(ctx context.Context, s *Session) error {
 // receive fills chunk with what has arrived. It waits for the first delivery; it returns 0 when ctx has
 // ended or there will be none.
 func (s *Session) receive(ctx context.Context, chunk []Delivery) (n int) {
-	for ctx.Err() == nil {
-		if n = s.inbox.take(chunk, s); n > 0 {
+	for ended := false; ctx.Err() == nil; {
+		if !s.ch.IsClosed() { // else the broker delivers them again
+			n = s.inbox.take(chunk, s)
+		}
+		if n > 0 || ended {
 			return n
 		}
 		s.rest()
 		select {
 		case <-s.inbox.more:
 		case <-s.ends:
-			return s.inbox.take(chunk, s) // what came before the end
+			ended = true // but what came before can be there
 		case <-ctx.Done():
 		}
 	}

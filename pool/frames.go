@@ -47,12 +47,14 @@ const (
 	flagAppID
 )
 
+// protocolHeader is what a client begins with (section 4.2.2).
+const protocolHeader = "AMQP\x00\x00\x09\x01"
+
 // heartbeat is a heartbeat frame.
 var heartbeat = []byte{8, 0, 0, 0, 0, 0, 0, frameEnd}
 
-// wholeFrames returns how many bytes at the beginning of b are whole frames, or the protocol header that a client begins with.
+// wholeFrames returns how many bytes at the beginning of b are whole frames, or the protocol header.
 func wholeFrames(b []byte) (n int) {
-	const protocolHeader = "AMQP\x00\x00\x09\x01"
 	if len(b) >= len(protocolHeader) && string(b[:len(protocolHeader)]) == protocolHeader {
 		n = len(protocolHeader)
 	}

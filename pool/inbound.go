@@ -166,10 +166,11 @@ func (in *inbound) scan() {
 
 // fits reports that a frame is no larger than it may be. The library closes the connection over a larger one.
 func (in *inbound) fits(kind byte, size int64) bool {
-	if limit := int64(in.frameMax.Load()); limit > 0 && kind != frameTypeHeader {
-		return size <= limit
+	if kind == frameTypeHeader {
+		return size <= maxHeaderFrame
 	}
-	return size <= maxHeaderFrame
+	limit := int64(in.frameMax.Load())
+	return limit == 0 || size <= limit
 }
 
 // examine looks at a whole content header frame. It returns nil if the library can read it, else a frame to stand in for it: with

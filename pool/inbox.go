@@ -20,6 +20,11 @@ func newInbox() inbox { return inbox{more: make(chan struct{}, 1)} }
 // put takes in a delivery.
 func (in *inbox) put(d *amqp.Delivery) {
 	in.mu.Lock()
+	if len(in.queue) == cap(in.queue) && in.head >= len(in.queue)/2 {
+		n := copy(in.queue, in.queue[in.head:])
+		clear(in.queue[n:])
+		in.queue, in.head = in.queue[:n], 0
+	}
 	in.queue = append(in.queue, *d)
 	in.mu.Unlock()
 	select {

@@ -144,7 +144,7 @@ func (p *port) take(frame []byte, in *inbound) (taken bool, err error) {
 		p.takeHeader(&c)
 		taken = true
 	case frame[0] == frameTypeBody && p.content.header:
-		p.takeBody(c.b)
+		p.takeBody(&c)
 		taken = true
 	default:
 		c.short = true
@@ -243,8 +243,12 @@ func (p *port) takeHeader(c *cursor) {
 	d.Type = text(flagType, knownType)
 	d.UserId = text(flagUserID, knownUserID)
 	d.AppId = text(flagAppID, knownAppID)
+	if c.short {
+		return
+	}
 	p.content.header = true
-	if p.content.size == 0 && !c.short {
+	d.Body = make([]byte, 0, min(p.content.size, bodyAtOnce))
+	if p.content.size == 0 {
 		p.complete()
 	}
 }
@@ -252,14 +256,15 @@ func (p *port) takeHeader(c *cursor) {
 // bodyAtOnce is how much room is made for a body before it has arrived.
 const bodyAtOnce = 16 << 20
 
-func (p *port) takeBody(piece []byte) {
+// takeBody takes a piece of the body, the last of which completes the message.
+func (p *port) takeBody(c *cursor) {
 	d := &p.content.d
-	if d.Body == nil {
-		d.Body = make([]byte, 0, min(p.content.size, bodyAtOnce))
-	}
-	d.Body = append(d.Body, piece...)
-	if uint64(len(d.Body)) >= p.content.size {
+	d.Body = append(d.Body, c.b...)
+	switch have := uint64(len(d.Body)); {
+	case have == p.content.size:
 		p.complete()
+	case have > p.content.size:
+		c.short = true
 	}
 }
 
