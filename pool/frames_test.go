@@ -172,7 +172,7 @@ func TestPortTakesItsFramesOnly(t *testing.T) {
 			rawamqp.AppendContent(nil, 1, "back", rawamqp.Pair("a", plain('t')), body))
 	}
 	pass(rawamqp.AppendMethod(nil, 1, 20, 40, []byte{1, 148}, rawamqp.Short("bye"), make([]byte, 4))) // channel.close
-	pass(deliverMethod(99))                                                                         // the number may be another channel's
+	pass(deliverMethod(99))                                                                           // the number may be another channel's
 	for seed := range uint64(50) {
 		got := takeAll(&split{slices.Clone(all), source(seed)}, source(seed), 0)
 		if got.err != nil || got.left != string(left) {
