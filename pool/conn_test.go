@@ -231,9 +231,12 @@ func TestWireCorkMakesOneWrite(t *testing.T) {
 	w.armed = true // the delay of the cork is not what is tested
 	w.cork()
 	w.cork()
+	x := &port{wire: w, id: 1}
+	m := &Publishing{Publishing: text("0123456789")}
 	for range 50 {
-		w.begin()
-		_, _ = w.Write([]byte("0123456789"))
+		if err := x.publish(m, 0); err != nil {
+			t.Fatal(err)
+		}
 		w.end(0, true)
 	}
 	if writes.n != 0 {
@@ -248,7 +251,8 @@ func TestWireCorkMakesOneWrite(t *testing.T) {
 	if writes.n != 2 {
 		t.Errorf("%d writes after the uncork", writes.n)
 	}
-	if got, err := io.ReadAll(io.LimitReader(far, 501)); err != nil || len(got) != 501 {
+	size := 50*len(appendPublish(nil, 1, m, 0)) + 1
+	if got, err := io.ReadAll(io.LimitReader(far, int64(size))); err != nil || len(got) != size {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
 }

@@ -127,6 +127,7 @@ func (p *Pool) dialAddress(ctx context.Context, a address, name string) (*genera
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", a.redacted(), err)
 	}
+	w.framed = true
 	g := newGeneration(p, a, w)
 	stop := context.AfterFunc(ctx, func() { w.fail(context.Cause(ctx)) })
 	g.conn, err = amqp.Open(w, p.config(a, name))
