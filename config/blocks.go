@@ -11,7 +11,7 @@ func Blocks() []Doc {
 	declare.Blocks = []Doc{blockDoc[exchangeBlock]("exchange"), blockDoc[queueBlock]("queue"), blockDoc[bindingBlock]("binding")}
 	pipeline := blockDoc[pipelineBlock]("pipeline")
 	locals := Doc{Kind: "locals", Text: "Values with names: each argument is one, and is referred to as local.NAME.", Many: true}
-	return []Doc{variable, locals, connection, declare, pipeline}
+	return []Doc{variable, locals, blockDoc[functionBlock]("function"), connection, declare, pipeline}
 }
 
 func blockDoc[T any](kind string) Doc {

@@ -13,6 +13,7 @@ import (
 	"github.com/zclconf/go-cty/cty/function"
 
 	"github.com/pipeamqp/pipe/engine"
+	"github.com/pipeamqp/pipe/expr"
 )
 
 // loader makes one configuration.
@@ -33,6 +34,7 @@ type loader struct {
 	broken    map[string]bool
 	used      map[string]bool // references as var.x
 	functions map[string]map[string]function.Function
+	defined   []expr.Definition // each after those that it calls
 
 	connections map[string]*connection
 	entities    []*entity
@@ -44,6 +46,7 @@ type loader struct {
 type rootBlocks struct {
 	Variables   []*hclsyntax.Block `hcl:"variable,block"`
 	Locals      []*hclsyntax.Block `hcl:"locals,block"`
+	Functions   []*hclsyntax.Block `hcl:"function,block"`
 	Connections []*hclsyntax.Block `hcl:"connection,block"`
 	Declares    []*hclsyntax.Block `hcl:"declare,block"`
 	Pipelines   []*hclsyntax.Block `hcl:"pipeline,block"`
@@ -88,6 +91,7 @@ func (l *loader) check(c *Config) {
 	}
 	l.checkReferences()
 	l.setVariables()
+	l.setFunctions()
 	l.setLocals()
 	l.setConnections()
 	l.setTopology()

@@ -159,8 +159,9 @@ func (l *loader) notePipeline(b *hclsyntax.Block) {
 // setPipeline makes a pipeline, all but its source: that is for the function that it returns.
 func (l *loader) setPipeline(p *pipeline) (finish func()) {
 	file := p.block.DefRange().Filename
-	d := &decoder{loader: l, pipeline: p, scope: expr.NewScope(l.context(file, false))}
+	d := &decoder{loader: l, pipeline: p, scope: l.scope(file)}
 	var decl pipelineBlock
+	d.expectSchema(p.block.Body.Blocks)
 	d.decode(blockOf(p.block), &decl)
 	p.made = engine.Pipeline{Name: p.name, Concurrency: decl.Concurrency, DropUnmatched: decl.Unmatched == "drop"}
 	d.setOrder(&decl)
@@ -238,7 +239,7 @@ func (d *decoder) setSource(blocks []*hclsyntax.Block) {
 			d.error(b.DefRange(), "Second source", "A pipeline has one source. The first is at %s.", position(blocks[0].DefRange()))
 			return
 		}
-		made, _, ok := d.component(b, 1, []engine.Role{engine.RoleSource})
+		made, _, ok := d.component(b, 1, []engine.Role{engine.RoleSource}, &inlet{})
 		if ok {
 			d.pipeline.made.Source = made.(engine.Source)
 			if r := d.pipeline.made.Retry; r == nil || r.Then.Name == "" {
@@ -261,6 +262,9 @@ func (d *decoder) addStage(b *hclsyntax.Block) {
 	made, name, ok := d.component(b, 2, []engine.Role{engine.RoleStage, engine.RoleAggregator}, generic, group)
 	if !ok {
 		return
+	}
+	if _, keeps := made.(bodyKeeper); !keeps {
+		d.scope.Expect(nil)
 	}
 	node := engine.StageNode{Kind: b.Labels[0], Name: name, Options: d.options(b, generic)}
 	switch c := made.(type) {
