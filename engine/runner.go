@@ -21,6 +21,10 @@ type RunOptions struct {
 	DrainTimeout time.Duration
 	// Version is what dead letters say of the software that gave a message up.
 	Version string
+	// Tracer, if set, follows messages.
+	Tracer Tracer
+	// Measure has durations measured, and what each component does counted: see [Runner.Components] and [PipelineStats].
+	Measure bool
 }
 
 // DefaultDrainTimeout is the drain timeout where none is given.
@@ -31,6 +35,7 @@ type Runner struct {
 	options   RunOptions
 	pipelines []*Pipeline
 	runs      []*run
+	meters    map[any]*meter
 	paused    *gate
 	hurry     chan struct{}
 	hurryOnce sync.Once
@@ -45,7 +50,7 @@ func NewRunner(o RunOptions, pipelines ...*Pipeline) (*Runner, error) {
 		o.DrainTimeout = DefaultDrainTimeout
 	}
 	r := &Runner{options: o, pipelines: pipelines, hurry: make(chan struct{}), paused: newGate()}
-	c := newCompiler(pipelines, o.Logger)
+	c := newCompiler(pipelines, o.Logger, o.Measure)
 	for _, p := range pipelines {
 		if p.Order == OrderByKey && p.OrderKey == nil {
 			c.errorf("pipeline %q: order by key without a key", p.Name)
@@ -57,6 +62,7 @@ func NewRunner(o RunOptions, pipelines ...*Pipeline) (*Runner, error) {
 	if len(r.runs) == 0 {
 		c.errorf("no pipeline has a source")
 	}
+	r.meters = c.meters
 	return r, c.err()
 }
 
@@ -204,11 +210,18 @@ type PipelineStats struct {
 	Tolerated int64 // failures that on_error decided about
 	Dropped   int64 // messages dropped on purpose
 	InFlight  int64 // deliveries that are not settled yet
+	Unlogged  int64 // failures that were not logged, because there were too many
+
+	Address Address // of the source
+	// Took is how long deliveries took from the source to their settlement, and Latency how long from the time that is written on
+	// them, in whole seconds, to their acknowledgement. Both are measured only with RunOptions.Measure.
+	Took, Latency Durations
 }
 
 type stats struct {
 	in, out, acked, rejected, requeued, abandoned,
-	failed, retried, delayed, tolerated, dropped atomic.Int64
+	failed, retried, delayed, tolerated, dropped, unlogged atomic.Int64
+	took, latency histogram
 }
 
 func (s *stats) settled(o Outcome) {
@@ -238,7 +251,8 @@ func (r *Runner) Stats() []PipelineStats {
 		p.InFlight = p.In - p.Acked - p.Rejected - p.Abandoned
 		p.Out, p.Failed, p.Retried = s.out.Load(), s.failed.Load(), s.retried.Load()
 		p.Delayed = s.delayed.Load()
-		p.Tolerated, p.Dropped = s.tolerated.Load(), s.dropped.Load()
+		p.Tolerated, p.Dropped, p.Unlogged = s.tolerated.Load(), s.dropped.Load(), s.unlogged.Load()
+		p.Address, p.Took, p.Latency = run.address, s.took.read(), s.latency.read()
 	}
 	return all
 }
