@@ -203,7 +203,8 @@ type PipelineStats struct {
 	Out       int64 // messages that a sink has confirmed
 	Acked     int64 // deliveries acknowledged
 	Rejected  int64 // deliveries rejected
-	Abandoned int64 // deliveries left to be delivered again
+	Abandoned int64 // deliveries left to be delivered again, those among them that were given back included
+	Requeued  int64 // of these, deliveries given back at once
 	Failed    int64 // attempts at a delivery that failed
 	Retried   int64 // attempts after the first
 	Delayed   int64 // times that a delivery was handed to the broker to be held
@@ -246,7 +247,8 @@ func (r *Runner) Stats() []PipelineStats {
 		p := &all[i]
 		p.Name = run.pipeline.Name
 		p.Acked, p.Rejected = s.acked.Load(), s.rejected.Load()
-		p.Abandoned = s.abandoned.Load() + s.requeued.Load()
+		p.Requeued = s.requeued.Load()
+		p.Abandoned = s.abandoned.Load() + p.Requeued
 		p.In = s.in.Load()
 		p.InFlight = p.In - p.Acked - p.Rejected - p.Abandoned
 		p.Out, p.Failed, p.Retried = s.out.Load(), s.failed.Load(), s.retried.Load()
