@@ -13,6 +13,7 @@ import (
 	"github.com/zclconf/go-cty/cty/function"
 
 	"github.com/pipeamqp/pipe/engine"
+	"github.com/pipeamqp/pipe/telemetry"
 )
 
 // loader makes one configuration.
@@ -35,6 +36,7 @@ type loader struct {
 	functions map[string]map[string]function.Function
 
 	connections map[string]*connection
+	telemetry   *telemetry.Config
 	entities    []*entity
 	bindings    []*binding
 	pipelines   []*pipeline
@@ -45,6 +47,7 @@ type rootBlocks struct {
 	Variables   []*hclsyntax.Block `hcl:"variable,block"`
 	Locals      []*hclsyntax.Block `hcl:"locals,block"`
 	Connections []*hclsyntax.Block `hcl:"connection,block"`
+	Telemetry   []*hclsyntax.Block `hcl:"telemetry,block"`
 	Declares    []*hclsyntax.Block `hcl:"declare,block"`
 	Pipelines   []*hclsyntax.Block `hcl:"pipeline,block"`
 }
@@ -92,6 +95,7 @@ func (l *loader) check(c *Config) {
 	l.setConnections()
 	l.setTopology()
 	l.openConnections()
+	l.setTelemetry()
 	l.setPipelines()
 	l.checkBranches()
 	l.checkUnused()

@@ -142,6 +142,17 @@ func (c *ComponentStats) InFlight() int64 { return c.Received - c.Finished() }
 // Finished returns how many of the messages that a sink was handed have their outcome.
 func (c *ComponentStats) Finished() int64 { return int64(c.Took.Count()) }
 
+// Add adds what was counted elsewhere, as by an earlier run of the same pipeline.
+func (c *ComponentStats) Add(o ComponentStats) {
+	c.Received += o.Received
+	c.Sent += o.Sent
+	c.Discarded += o.Discarded
+	for kind, n := range o.Errors {
+		c.Errors[kind] += n
+	}
+	c.Took.Add(o.Took)
+}
+
 func (m *meter) read(c ComponentStats) ComponentStats {
 	c.Took = m.took.read() // first: what is under way is never less than nothing
 	c.Received, c.Sent, c.Discarded = m.received.Load(), m.sent.Load(), m.discarded.Load()

@@ -51,9 +51,9 @@ type run struct {
 	closed  bool
 }
 
-func newRun(c *compiler, p *Pipeline, o RunOptions, paused *gate) *run {
+func newRun(c *compiler, p *Pipeline, o RunOptions) *run {
 	r := &run{
-		pipeline: p, graph: c.root(p), clock: newClock(), turn: newTurn(), paused: paused,
+		pipeline: p, graph: c.root(p), clock: newClock(), turn: newTurn(), paused: newGate(),
 		log: o.Logger.With("pipeline", p.Name), version: o.Version,
 		thens: c.thens, bits: c.bits, paths: c.paths,
 		tracer: o.Tracer, measure: o.Measure, address: addressOf(p.Source),

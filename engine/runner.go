@@ -36,7 +36,6 @@ type Runner struct {
 	pipelines []*Pipeline
 	runs      []*run
 	meters    map[any]*meter
-	paused    *gate
 	hurry     chan struct{}
 	hurryOnce sync.Once
 }
@@ -49,14 +48,14 @@ func NewRunner(o RunOptions, pipelines ...*Pipeline) (*Runner, error) {
 	if o.DrainTimeout <= 0 {
 		o.DrainTimeout = DefaultDrainTimeout
 	}
-	r := &Runner{options: o, pipelines: pipelines, hurry: make(chan struct{}), paused: newGate()}
+	r := &Runner{options: o, pipelines: pipelines, hurry: make(chan struct{})}
 	c := newCompiler(pipelines, o.Logger, o.Measure)
 	for _, p := range pipelines {
 		if p.Order == OrderByKey && p.OrderKey == nil {
 			c.errorf("pipeline %q: order by key without a key", p.Name)
 		}
 		if p.Source != nil {
-			r.runs = append(r.runs, newRun(c, p, o, r.paused))
+			r.runs = append(r.runs, newRun(c, p, o))
 		}
 	}
 	if len(r.runs) == 0 {
@@ -137,12 +136,19 @@ func (r *Runner) drain(ctx context.Context, finished <-chan struct{}, cancel con
 // it. It may be called at any time, from any goroutine.
 func (r *Runner) Stop() { r.hurryOnce.Do(func() { close(r.hurry) }) }
 
-// Pause lets the sources hand over nothing more until Resume, beyond the chunk that each is about to; what is under way goes on.
-// It may be called at any time, from any goroutine.
-func (r *Runner) Pause() { r.paused.close() }
-
-// Resume ends a pause. It may be called at any time, from any goroutine.
-func (r *Runner) Resume() { r.paused.open() }
+// Pause lets the source of a pipeline hand over nothing more, beyond the chunk that it is about to, until the pause ends; what is
+// under way goes on. A name that no pipeline has does nothing. It may be called at any time, from any goroutine.
+func (r *Runner) Pause(pipeline string, yes bool) {
+	for _, run := range r.runs {
+		switch {
+		case run.pipeline.Name != pipeline:
+		case yes:
+			run.paused.close()
+		default:
+			run.paused.open()
+		}
+	}
+}
 
 // start starts the components, sinks first, and returns those that are to be closed.
 func (r *Runner) start(ctx context.Context) (started []any, err error) {
@@ -236,6 +242,19 @@ func (s *stats) settled(o Outcome) {
 	default:
 		s.abandoned.Add(1)
 	}
+}
+
+// Add adds what was counted elsewhere, as by an earlier run of the same pipeline. Name and address stay.
+func (p *PipelineStats) Add(o PipelineStats) {
+	for to, n := range map[*int64]int64{
+		&p.In: o.In, &p.Out: o.Out, &p.Acked: o.Acked, &p.Rejected: o.Rejected, &p.Abandoned: o.Abandoned, &p.Requeued: o.Requeued,
+		&p.Failed: o.Failed, &p.Retried: o.Retried, &p.Delayed: o.Delayed, &p.Tolerated: o.Tolerated, &p.Dropped: o.Dropped,
+		&p.InFlight: o.InFlight, &p.Unlogged: o.Unlogged,
+	} {
+		*to += n
+	}
+	p.Took.Add(o.Took)
+	p.Latency.Add(o.Latency)
 }
 
 // Stats returns the counters of every pipeline that has a source. It may be called at any time, from

@@ -57,6 +57,8 @@ var (
 	_ engine.Delayer      = (*Source)(nil)
 	_ engine.HoldLimiter  = (*Source)(nil)
 	_ engine.Locator      = (*Source)(nil)
+	_ engine.Addressed    = (*Source)(nil)
+	_ engine.Readier      = (*Source)(nil)
 )
 
 // New makes a source. It does not dial.
@@ -97,6 +99,12 @@ func (s *Source) HoldLimit() time.Duration { return s.limit }
 
 // Location implements [engine.Locator]: the name of the queue.
 func (s *Source) Location() string { return s.queue.Name }
+
+// Address implements [engine.Addressed].
+func (s *Source) Address() engine.Address { return message.Address(s.pool, s.queue.Name) }
+
+// Ready implements [engine.Readier].
+func (s *Source) Ready() error { return message.CanConsume(s.pool) }
 
 // DeadLetters reports that the queue has a dead-letter exchange, as far as its declaration tells.
 func (s *Source) DeadLetters() bool {

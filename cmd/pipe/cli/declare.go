@@ -59,7 +59,7 @@ func (a *app) declare(ctx context.Context, args []string, flags declareFlags) er
 	defer stops.release()
 	limited, cancel := context.WithTimeout(stops.ctx, flags.timeout)
 	defer cancel()
-	s := newSession(c, out.log, closeAtOnce, stops.now)
+	s := newSession(c, out.log, runOptions(out.log, closeAtOnce, nil), stops.now)
 	err = s.declare(limited)
 	if limited.Err() != nil && stops.ctx.Err() == nil {
 		for _, name := range slices.Sorted(maps.Keys(s.connections)) {
