@@ -124,11 +124,11 @@ func TestBadCollectors(t *testing.T) {
 				},
 			})
 			p.Says("pipeline runs")
-			const n = 2_000
+			const n = 1_000
 			pipetest.Fill(t, url, "in", n, func(i int) amqp.Publishing {
 				return amqp.Publishing{Body: fmt.Appendf(nil, `{"n":%d,"items":[1]}`, i)}
 			})
-			testbroker.Eventually(t, patience, func() bool {
+			eventually(t, func() bool {
 				return testbroker.Depth(t, url, "one") == n/2 && testbroker.Depth(t, url, "lost") == n
 			}, "every message is where it belongs")
 			if c.says != "" {
@@ -154,7 +154,7 @@ func TestNothingIsExportedUnasked(t *testing.T) {
 	p := pipetest.StartWith(t, pipetest.Options{URL: url, HCL: sorting})
 	p.Says("pipeline runs")
 	pipetest.Fill(t, url, "in", 100, func(i int) amqp.Publishing { return amqp.Publishing{Body: []byte(`{"n":1,"items":[1]}`)} })
-	testbroker.Eventually(t, patience, func() bool { return testbroker.Depth(t, url, "one") == 100 }, "the messages come through")
+	eventually(t, func() bool { return testbroker.Depth(t, url, "one") == 100 }, "the messages come through")
 	headers := testbroker.Drain(t, url, "one")[0].Headers
 	if _, ok := headers["traceparent"]; ok {
 		t.Errorf("a message has got headers that nobody asked for: %v", headers)

@@ -90,6 +90,15 @@ lines:
 	return sum
 }
 
+// eventually is testbroker.Eventually for what costs the broker, or pipe, something to find out.
+func eventually(t *testing.T, holds func() bool, what string) {
+	t.Helper()
+	testbroker.Eventually(t, patience, func() bool {
+		time.Sleep(200 * time.Millisecond)
+		return holds()
+	}, what)
+}
+
 // counted is a metric, and what it must be.
 type counted struct {
 	otlp, prometheus string
@@ -128,7 +137,7 @@ func TestMetricsMatchTheQueues(t *testing.T) {
 		return amqp.Publishing{MessageId: fmt.Sprint(i), Timestamp: time.Now(), Body: body}
 	})
 	depth := func(queue string) int { return testbroker.Depth(t, url, queue) }
-	testbroker.Eventually(t, patience, func() bool {
+	eventually(t, func() bool {
 		return depth("one") == 3*odd && depth("lost") == 2*3*odd && depth("parked") == broken
 	}, "all is where it belongs")
 	metrics := []counted{
@@ -157,12 +166,12 @@ func TestMetricsMatchTheQueues(t *testing.T) {
 	find := prometheus(t, at)
 	for _, c := range metrics {
 		want := float64(c.want)
-		testbroker.Eventually(t, patience, func() bool { return r.Sum(c.otlp, c.labels...) == want },
+		eventually(t, func() bool { return r.Sum(c.otlp, c.labels...) == want },
 			fmt.Sprintf("%s %v is %v by OTLP, not %v", c.otlp, c.labels, want, r.Sum(c.otlp, c.labels...)))
-		testbroker.Eventually(t, patience, func() bool { return scraped(get(t, at+"/metrics"), c.prometheus, c.promLabels()...) == want },
+		eventually(t, func() bool { return scraped(get(t, at+"/metrics"), c.prometheus, c.promLabels()...) == want },
 			fmt.Sprintf("%s %v is %v at /metrics", c.prometheus, c.labels, want))
 		if find != nil {
-			testbroker.Eventually(t, patience, func() bool { return find(c) == want },
+			eventually(t, func() bool { return find(c) == want },
 				fmt.Sprintf("%s %v is %v in Prometheus", c.prometheus, c.labels, want))
 		}
 	}
