@@ -14,9 +14,9 @@ LDFLAGS := -X github.com/pipeamqp/pipe/cmd/pipe/cli.version=$(VERSION)
 # Runs a command while all packages share one private RabbitMQ.
 WITH_BROKER := go run ./internal/testbroker/with --
 
-MODULES := . ./examples/customstage
+MODULES := . ./examples/customstage ./expr/bench
 
-.PHONY: help build test test-faults test-rabbitmq4 race bench lint fmt generate demo rabbitmq
+.PHONY: help build test test-faults test-rabbitmq4 race bench differential bench-expr lint fmt generate demo rabbitmq
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,12 @@ test-faults: rabbitmq ## break everything around pipe, and count the messages (a
 
 bench: rabbitmq ## measure pipe beside the best hand-written loop
 	go run ./bench
+
+differential: ## evaluate a million random expressions and messages here and with HCL's evaluator
+	go test ./expr -run TestRandomAgainstHCL -v -timeout 60m -rapid.checks=50000
+
+bench-expr: ## measure expressions beside expr-lang, cel-go and HCL's evaluator
+	cd expr/bench && go run .
 
 lint: ## check the format, vet and staticcheck
 	@unformatted=$$(go run $(GOFUMPT) -l .); test -z "$$unformatted" || { echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; }

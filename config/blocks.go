@@ -17,7 +17,7 @@ func Blocks() []Doc {
 	locals := Doc{Kind: "locals", Text: "Values with names: each argument is one, and is referred to as local.NAME.", Many: true}
 	telemetryDoc := blockDoc[telemetry.Config]("telemetry")
 	telemetryDoc.Many = false
-	return []Doc{variable, locals, connection, declare, telemetryDoc, pipeline}
+	return []Doc{variable, locals, blockDoc[functionBlock]("function"), connection, declare, telemetryDoc, pipeline}
 }
 
 func blockDoc[T any](kind string) Doc {

@@ -63,6 +63,8 @@ func Describe(c *engine.Component) Doc {
 	d.Role, d.Kind = c.Role, c.Kind
 	var shared Doc
 	switch c.Role {
+	case engine.RoleSource:
+		shared = describeBlock(reflect.TypeFor[inlet]())
 	case engine.RoleStage:
 		shared = describeBlock(reflect.TypeFor[common]())
 	case engine.RoleSink:

@@ -13,6 +13,7 @@ import (
 	"github.com/zclconf/go-cty/cty/function"
 
 	"github.com/pipeamqp/pipe/engine"
+	"github.com/pipeamqp/pipe/expr"
 	"github.com/pipeamqp/pipe/telemetry"
 )
 
@@ -34,6 +35,7 @@ type loader struct {
 	broken    map[string]bool
 	used      map[string]bool // references as var.x
 	functions map[string]map[string]function.Function
+	defined   []expr.Definition // each after those that it calls
 
 	connections map[string]*connection
 	telemetry   *telemetry.Config
@@ -46,6 +48,7 @@ type loader struct {
 type rootBlocks struct {
 	Variables   []*hclsyntax.Block `hcl:"variable,block"`
 	Locals      []*hclsyntax.Block `hcl:"locals,block"`
+	Functions   []*hclsyntax.Block `hcl:"function,block"`
 	Connections []*hclsyntax.Block `hcl:"connection,block"`
 	Telemetry   []*hclsyntax.Block `hcl:"telemetry,block"`
 	Declares    []*hclsyntax.Block `hcl:"declare,block"`
@@ -91,6 +94,7 @@ func (l *loader) check(c *Config) {
 	}
 	l.checkReferences()
 	l.setVariables()
+	l.setFunctions()
 	l.setLocals()
 	l.setConnections()
 	l.setTopology()

@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"iter"
 	"log/slog"
 	"math"
 	"reflect"
@@ -10,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
 	"github.com/pipeamqp/pipe/engine"
@@ -40,19 +38,6 @@ type retryBlock struct {
 	Jitter   float64       `hcl:"jitter,optional" default:"0.2" min:"0" max:"1" doc:"By what share of it a pause may be longer, by chance, so that what failed together is not tried together."`
 	When     expr.Bool     `hcl:"when,optional" doc:"Which failures are tried again."`
 	Then     sinkRef       `hcl:"then,optional" doc:"The sink that takes what has failed for good, as sink.parked. Default: the queue's dead-letter exchange; where there is none, the message is held."`
-}
-
-func (b *retryBlock) retry() *engine.Retry {
-	if b == nil {
-		return nil
-	}
-	r := &engine.Retry{
-		Attempts: b.Attempts, Min: b.Min, Max: b.Max, Factor: b.Factor, Jitter: b.Jitter, Then: engine.Target(b.Then),
-	}
-	if b.When.IsSet() {
-		r.When = b.When.Eval
-	}
-	return r
 }
 
 // longest returns the longest pause that a retry asks for; 0 for none.
@@ -88,12 +73,13 @@ type outlet struct {
 // sinkRef is a reference to a sink of the same pipeline.
 type sinkRef engine.Target
 
-func (c *common) options() engine.Options {
+// options makes what every component may say of the block that it stands in.
+func (d *decoder) options(b *hclsyntax.Block, c *common) engine.Options {
 	o := engine.Options{OnError: c.OnError, Timeout: c.Timeout, Concurrency: c.Concurrency}
 	if c.When.IsSet() {
 		o.When = c.When.Eval
 	}
-	o.Retry = c.Retry.retry()
+	o.Retry = d.retry(b, c.Retry)
 	if c.Breaker != nil {
 		o.Breaker = &engine.Breaker{Failures: c.Breaker.Failures, Pause: c.Breaker.Pause}
 	}
@@ -173,19 +159,19 @@ func (l *loader) notePipeline(b *hclsyntax.Block) {
 // setPipeline makes a pipeline, all but its source: that is for the function that it returns.
 func (l *loader) setPipeline(p *pipeline) (finish func()) {
 	file := p.block.DefRange().Filename
-	d := &decoder{loader: l, pipeline: p, scope: expr.NewScope(l.context(file, false))}
+	d := &decoder{loader: l, pipeline: p, scope: l.scope(file)}
 	var decl pipelineBlock
+	d.expectSchema(p.block.Body.Blocks)
 	d.decode(blockOf(p.block), &decl)
 	p.made = engine.Pipeline{Name: p.name, Concurrency: decl.Concurrency, DropUnmatched: decl.Unmatched == "drop"}
 	d.setOrder(&decl)
-	p.made.Retry = decl.Retry.retry()
+	p.made.Retry = d.retry(p.block, decl.Retry)
 	for _, b := range decl.Stages {
 		d.addStage(b)
 	}
 	for _, b := range decl.Sinks {
 		d.addSink(b)
 	}
-	d.checkRetries(&decl)
 	for i := range p.made.Sinks {
 		s := &p.made.Sinks[i]
 		s.Named = p.named[s.Name]
@@ -206,52 +192,27 @@ func (d *decoder) setOrder(decl *pipelineBlock) {
 	}
 }
 
-// checkRetries reports what a retry cannot mean.
-func (d *decoder) checkRetries(decl *pipelineBlock) {
-	for _, b := range d.pipeline.block.Body.Blocks {
-		if b.Type == "retry" && !d.pipeline.hasSource {
-			d.error(b.DefRange(), "Retry without a source",
-				"Pipeline %q is a branch: a message is tried again from the source on. Put the retry into the pipeline with the source, or into a stage or sink of this one.", d.pipeline.name)
-		}
+// retry makes what a retry block says of where it stands: in the pipeline, or in one of its components.
+func (d *decoder) retry(in *hclsyntax.Block, b *retryBlock) *engine.Retry {
+	if b == nil {
+		return nil
 	}
-	for at, r := range d.retries(decl) {
-		if r.Min > r.Max {
-			d.error(*at, "Pauses that shrink", "min, %s, is longer than max, %s.", r.Min, r.Max)
-		}
+	i := slices.IndexFunc(in.Body.Blocks, func(b *hclsyntax.Block) bool { return b.Type == "retry" })
+	at := in.Body.Blocks[i].DefRange()
+	if in == d.pipeline.block && !d.pipeline.hasSource {
+		d.error(at, "Retry without a source",
+			"Pipeline %q is a branch: a message is tried again from the source on. Put the retry into the pipeline with the source, or into a stage or sink of this one.", d.pipeline.name)
 	}
-}
-
-// retries yields every retry of the pipeline, and where it is.
-func (d *decoder) retries(decl *pipelineBlock) iter.Seq2[*hcl.Range, *engine.Retry] {
-	return func(yield func(*hcl.Range, *engine.Retry) bool) {
-		p := &d.pipeline.made
-		at := func(in *hclsyntax.Body) *hcl.Range {
-			for _, b := range in.Blocks {
-				if b.Type == "retry" {
-					return b.DefRange().Ptr()
-				}
-			}
-			return d.pipeline.block.DefRange().Ptr()
-		}
-		if p.Retry != nil && !yield(at(d.pipeline.block.Body), p.Retry) {
-			return
-		}
-		options := map[string]*engine.Options{}
-		for i := range p.Stages {
-			options["stage."+p.Stages[i].Name] = &p.Stages[i].Options
-		}
-		for i := range p.Sinks {
-			options["sink."+p.Sinks[i].Name] = &p.Sinks[i].Options
-		}
-		for _, b := range append(slices.Clone(decl.Stages), decl.Sinks...) {
-			if len(b.Labels) < 2 {
-				continue
-			}
-			if o := options[b.Type+"."+b.Labels[1]]; o != nil && o.Retry != nil && !yield(at(b.Body), o.Retry) {
-				return
-			}
-		}
+	if b.Min > b.Max {
+		d.error(at, "Pauses that shrink", "min, %s, is longer than max, %s.", b.Min, b.Max)
 	}
+	r := &engine.Retry{
+		Attempts: b.Attempts, Min: b.Min, Max: b.Max, Factor: b.Factor, Jitter: b.Jitter, Then: engine.Target(b.Then),
+	}
+	if b.When.IsSet() {
+		r.When = b.When.Eval
+	}
+	return r
 }
 
 // longestPause returns the longest pause that a message of the pipeline may be asked to wait: branches included, whose components fail
@@ -278,7 +239,7 @@ func (d *decoder) setSource(blocks []*hclsyntax.Block) {
 			d.error(b.DefRange(), "Second source", "A pipeline has one source. The first is at %s.", position(blocks[0].DefRange()))
 			return
 		}
-		made, _, ok := d.component(b, 1, []engine.Role{engine.RoleSource})
+		made, _, ok := d.component(b, 1, []engine.Role{engine.RoleSource}, &inlet{})
 		if ok {
 			d.pipeline.made.Source = made.(engine.Source)
 			if r := d.pipeline.made.Retry; r == nil || r.Then.Name == "" {
@@ -302,7 +263,10 @@ func (d *decoder) addStage(b *hclsyntax.Block) {
 	if !ok {
 		return
 	}
-	node := engine.StageNode{Kind: b.Labels[0], Name: name, Options: generic.options()}
+	if _, keeps := made.(bodyKeeper); !keeps {
+		d.scope.Expect(nil)
+	}
+	node := engine.StageNode{Kind: b.Labels[0], Name: name, Options: d.options(b, generic)}
 	switch c := made.(type) {
 	case engine.Stage:
 		node.Stage = c
@@ -326,7 +290,7 @@ func (d *decoder) addSink(b *hclsyntax.Block) {
 	if !ok {
 		return
 	}
-	node := engine.SinkNode{Kind: b.Labels[0], Name: name, Sink: made.(engine.Sink), Options: generic.options()}
+	node := engine.SinkNode{Kind: b.Labels[0], Name: name, Sink: made.(engine.Sink), Options: d.options(b, generic)}
 	node.Fallback, node.OnUnroutable = engine.Target(out.Fallback), out.OnUnroutable
 	d.pipeline.made.Sinks = append(d.pipeline.made.Sinks, node)
 }

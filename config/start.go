@@ -125,6 +125,12 @@ func (l *loader) functionsIn(dir string) map[string]function.Function {
 	}
 	fs["env"] = l.envFunction()
 	fs["file"] = fileFunction(dir)
+	scope := l.withDefinitions(expr.NewScope(&hcl.EvalContext{
+		Variables: map[string]cty.Value{"var": cty.ObjectVal(l.vars)}, Functions: maps.Clone(fs),
+	}))
+	for _, d := range l.defined {
+		fs[d.Name] = scope.StartFunction(d.Name)
+	}
 	l.functions[dir] = fs
 	return fs
 }

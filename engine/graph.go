@@ -350,11 +350,7 @@ func (w *worker) aggregate(g *graph, i int, grp *group) *Failure {
 }
 
 func (s *stage) aggregate(w *worker, group []*Message) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = panicked(v)
-		}
-	}()
+	defer rescue(&err)
 	ctx := w.run.ctx
 	if span := w.e.span(); span != nil {
 		ctx = span.Context(ctx)

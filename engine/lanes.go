@@ -173,11 +173,7 @@ func (l *keyedLanes) take(entries []*entry) {
 }
 
 func (l *keyedLanes) keyOf(m *Message) (key string, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = panicked(v)
-		}
-	}()
+	defer rescue(&err)
 	return l.key(m)
 }
 

@@ -169,21 +169,17 @@ func (r *run) mayRetry(retry *Retry, e *entry, f *Failure) bool {
 	}
 	m := e.input.Clone()
 	m.failure = f
-	again, err := guard(func() (bool, error) { return retry.When(m) })
+	again, err := retry.wants(m)
 	if err != nil {
 		r.log.Warn("cannot tell whether to try again, so it is not", "error", err)
 	}
 	return again && err == nil
 }
 
-// guard makes a panic an error.
-func guard(f func() (bool, error)) (ok bool, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			ok, err = false, panicked(v)
-		}
-	}()
-	return f()
+// wants asks When.
+func (r *Retry) wants(m *Message) (again bool, err error) {
+	defer rescue(&err)
+	return r.When(m)
 }
 
 // pause lets time pass before the next attempt: outside the process where that is possible and worth it.
@@ -321,10 +317,9 @@ func (r *run) early(entries []*entry) []*entry {
 			continue
 		}
 		e.attempt-- // this is none
-		switch {
-		case r.delayer != nil && left >= r.delayer.Shortest():
+		if r.delayer != nil && left >= r.delayer.Shortest() {
 			r.delay(e, left)
-		default:
+		} else {
 			r.clock.at(e.due, func() { r.dueNow(e) })
 		}
 	}

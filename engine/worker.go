@@ -435,12 +435,15 @@ func (s *stage) call(ctx context.Context, w *worker, m *Message) (err error) {
 
 // protect makes a panic a permanent failure of the message.
 func protect(ctx context.Context, s Stage, m *Message, emit func(*Message)) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = panicked(v)
-		}
-	}()
+	defer rescue(&err)
 	return s.Process(ctx, m, emit)
+}
+
+// rescue, deferred, makes a panic an error.
+func rescue(err *error) {
+	if v := recover(); v != nil {
+		*err = panicked(v)
+	}
 }
 
 func panicked(v any) error {

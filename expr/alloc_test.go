@@ -79,6 +79,30 @@ func TestStringAllocations(t *testing.T) {
 			_, err := s.Eval(m)
 			return err
 		})
+		allocations(t, source+" on a new body", 1, func() error {
+			m.SetDecoded(nil)
+			_, err := s.Eval(m)
+			return err
+		})
+	}
+}
+
+// TestJSONAllocations: an object and a loop that are written as JSON allocate nothing but the places of
+// what they read.
+func TestJSONAllocations(t *testing.T) {
+	for _, source := range []string{
+		`{id = body.id, total = body.total * 0.92, tier = "${body.customer.tier}!", items = body.items}`,
+		`[for i in body.items : {sku = i.sku, n = i.qty + 1, tag = "${i.sku}-${i.qty}"} if i.qty > 1]`,
+		`[body.id, [body.status, {a = lower(body.region)}]]`,
+	} {
+		v := mustValue(t, source)
+		m := orderMessage()
+		out := make([]byte, 0, 1000)
+		allocations(t, source, 1, func() (err error) {
+			m.SetDecoded(nil)
+			out, err = v.AppendJSON(out[:0], m)
+			return err
+		})
 	}
 }
 

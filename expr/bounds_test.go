@@ -34,6 +34,14 @@ func TestWorkIsBounded(t *testing.T) {
 		`[for v in body.a : v if strcontains(msg.body, "never")]`,
 		`[for v in body.a : v if length(msg.body) == 0]`,
 		`[for v in body.a : length((length(v) == 0 ? body : v).a)]`,
+		`[for v in body.a : length(distinct(body.b))]`,
+		`length(distinct([for i, v in body.a : [i]]))`,
+		`[for v in body.a : sum(body.b)]`,
+		`[for v in body.a : regexall(body.p, body.s)]`,
+		`[for v in body.a : length(regexall("y*", body.s))]`,
+		`[for v in body.a : csvdecode(body.s)]`,
+		`[for v in body.a : hmacsha256("k", body.s)]`,
+		`[for v in body.a : alltrue([for n in body.b : n == 1])]`,
 	} {
 		t.Run(source, func(t *testing.T) {
 			_, err := mustValue(t, source).Eval(engine.NewMessage(wideBody(), nil))
@@ -62,6 +70,19 @@ func TestOutputIsBounded(t *testing.T) {
 		`[for v in body.a : jsonencode(body.b)]`,
 		`[for v in body.a : base64encode(body.s)]`,
 		`[for v in body.a : body.b[*]]`,
+		`[for v in body.b : format("%1000d", v)]`,
+		`[for v in body.a : indent(1000, body.s)]`,
+		`regexreplace("", body.s, body.s)`,
+		`regexreplace("x", body.s, body.s)`,
+		`range(1000 * length(body.b))`,
+		`range(length(body.b), 9223372036854775807)`,
+		`[for v in body.a : sort(body.b)]`,
+		`[for v in body.a : setunion(body.b, body.a)]`,
+		`flatten([for v in body.a : body.b])`,
+		`chunklist(concat([for v in body.a : body.b]...), 1)`,
+		`[for v in body.a : zipmap(body.b, body.b)]`,
+		`csvencode([for v in body.b : {a = body.s}], ["a", "a", "a"])`,
+		`[for v in body.a : urlencode(body.s)]`,
 	} {
 		t.Run(source, func(t *testing.T) {
 			_, err := mustValue(t, source).Eval(engine.NewMessage(wideBody(), nil))

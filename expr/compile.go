@@ -16,6 +16,10 @@ type node struct {
 	opt eval
 	// text appends the value's text to the scratch text; nil: by way of eval.
 	text func(*env) *Error
+	// json appends the value's JSON to the scratch text, without making the value; nil: by way of eval.
+	json func(*env) *Error
+	// fields notes what is read of a loop's variable, of which this is one; nil where it is none.
+	fields *fieldSet
 
 	constant *value
 	dynamic  bool // depends on the message, or differs from call to call
@@ -45,15 +49,24 @@ type compiler struct {
 	diags  hcl.Diagnostics
 	locals []local
 	lazy   int // inside what is perhaps never evaluated
+	// visible is the first of locals that can be named: those before are of the caller of a definition.
+	visible int
+	inside  *Definition // whose result is being compiled, or nil
+	inlined int
+	writing bool // what is being compiled is a place that is written
+	fields  int  // how many fields of elements are noted
 	// probing says that what is being compiled asks whether something is there.
 	probing bool
 }
 
-// local is a variable of a for, or the item of a splat.
+// local is a variable of a for, the item of a splat, or the parameter of a definition.
 type local struct {
-	name string
-	item *hclsyntax.AnonSymbolExpr
-	path string // how errors name the item of a splat
+	name  string
+	item  *hclsyntax.AnonSymbolExpr
+	path  string // how errors name the item of a splat
+	given *node  // what stands for a parameter, in place of a variable
+	// fields notes what the loop's body reads of its variable.
+	fields *fieldSet
 }
 
 // compile makes a program of an expression. With error diagnostics the program is not to be used.
@@ -67,13 +80,13 @@ func (s *Scope) compileTo(e hcl.Expression, convert func(value, *place) (value, 
 	n := c.top(e)
 	if n.constant != nil && !n.broken {
 		if _, err := convert(*n.constant, n.at); err != nil {
-			c.diags = append(c.diags, err.diagnose())
+			c.diags = append(c.diags, err.Diagnostic())
 		}
 	}
 	if c.diags.HasErrors() {
 		return nil, c.diags
 	}
-	return &program{eval: n.eval, place: *n.at}, c.diags
+	return &program{eval: n.eval, json: n.json, place: *n.at}, c.diags
 }
 
 // top compiles an expression of HCL's native syntax, or takes a value that needs no evaluation.
@@ -137,7 +150,7 @@ func (c *compiler) compile(e hclsyntax.Expression) node {
 		return n
 	}
 	if !c.diags[before:].HasErrors() {
-		c.diags = append(c.diags, err.diagnose())
+		c.diags = append(c.diags, err.Diagnostic())
 	}
 	n.broken = true
 	return n
@@ -262,7 +275,7 @@ func (c *compiler) unbind(first int, n *node) {
 
 // local reads a variable.
 func (c *compiler) local(i int, r hcl.Range, name string) node {
-	n := node{locals: i, at: &place{rng: r, path: name}}
+	n := node{locals: i, at: &place{rng: r, path: name}, fields: c.locals[i].fields}
 	n.eval = func(e *env) (value, *Error) { return e.locals[i], nil }
 	n.opt = n.eval
 	return n

@@ -29,6 +29,7 @@ func (c *compiler) tuple(e *hclsyntax.TupleConsExpr) node {
 		}
 		return listValue(list), nil
 	}
+	n.json = tupleJSON(items, at)
 	return n
 }
 
@@ -57,6 +58,7 @@ func (c *compiler) object(e *hclsyntax.ObjectConsExpr) node {
 		}
 		return b.value(), nil
 	}
+	n.json = objectJSON(keys, items, at)
 	return n
 }
 
@@ -142,7 +144,10 @@ type loop struct {
 	collection            eval
 	condition             eval // nil if there is none
 	keyEval, valueEval    eval // keyEval is nil where a list is made
+	valueJSON             func(*env) *Error
 	group                 bool
+	outermost             bool
+	fields                *fieldSet // of the item
 	at, from, cond, keyAt *place
 }
 
@@ -150,10 +155,11 @@ func (c *compiler) loop(e *hclsyntax.ForExpr) node {
 	collection := c.compile(e.CollExpr)
 	l := &loop{key: -1, collection: collection.eval, group: e.Group, from: collection.at}
 	first := len(c.locals)
+	l.outermost, l.fields = first == 0, &fieldSet{element: c.newField()}
 	if e.KeyVar != "" {
 		l.key = c.bind(local{name: e.KeyVar})
 	}
-	l.item = c.bind(local{name: e.ValVar})
+	l.item = c.bind(local{name: e.ValVar, fields: l.fields})
 	n := over(e.SrcRange, collection)
 	l.at = n.at
 	c.lazy++
@@ -161,6 +167,9 @@ func (c *compiler) loop(e *hclsyntax.ForExpr) node {
 	c.lazy--
 	c.unbind(first, &n)
 	n.eval = l.run
+	if l.keyEval == nil {
+		n.json = l.listJSON
+	}
 	return n
 }
 
@@ -177,16 +186,22 @@ func (c *compiler) loopBody(e *hclsyntax.ForExpr, l *loop, n *node) {
 	}
 	v := c.compile(e.ValExpr)
 	n.need(v)
-	l.valueEval = v.eval
+	l.valueEval, l.valueJSON = v.eval, toJSON(v)
+}
+
+// source is what the loop goes through.
+func (l *loop) source(e *env) (value, *Error) {
+	from, err := l.collection(e)
+	if err == nil && from.kind != kindList && from.kind != kindObject {
+		err = l.from.fail("not a list or an object but %t", from)
+	}
+	return from, err
 }
 
 func (l *loop) run(e *env) (value, *Error) {
-	from, err := l.collection(e)
+	from, err := l.source(e)
 	if err != nil {
 		return from, err
-	}
-	if from.kind != kindList && from.kind != kindObject {
-		return from, l.from.fail("not a list or an object but %t", from)
 	}
 	if l.keyEval == nil {
 		return l.list(e, from)
@@ -197,41 +212,46 @@ func (l *loop) run(e *env) (value, *Error) {
 // each calls f for every element that the condition lets through: a list's in order, an object's in
 // the order of its keys.
 func (l *loop) each(e *env, from value, f func() *Error) *Error {
+	if l.outermost && from.kind == kindList && from.isRaw() && len(l.fields.keys) > 0 {
+		return l.stream(e, from.str, func(i int, item value) *Error {
+			return l.turn(e, intValue(int64(i)), item, f)
+		})
+	}
 	c, err := e.open(from, l.from)
 	if err != nil {
 		return err
 	}
-	for _, i := range iterationOrder(c) {
-		if err := e.spend(elementCost, l.at); err != nil {
-			return err
-		}
-		l.enter(e, c, i)
-		keep := boolValue(true)
-		if l.condition != nil {
-			if keep, err = l.condition(e); err != nil {
+	if c.keys == nil {
+		for i, item := range c.items {
+			if err := l.turn(e, intValue(int64(i)), item, f); err != nil {
 				return err
 			}
 		}
-		if keep.num == 0 {
-			continue
-		}
-		if err := f(); err != nil {
+		return nil
+	}
+	for _, i := range iterationOrder(c) {
+		if err := l.turn(e, stringValue(c.keys[i]), c.items[i], f); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// enter gives the variables their values for one turn.
-func (l *loop) enter(e *env, c *composite, i int) {
-	e.set(l.item, c.items[i])
-	switch {
-	case l.key < 0:
-	case c.keys != nil:
-		e.set(l.key, stringValue(c.keys[i]))
-	default:
-		e.set(l.key, intValue(int64(i)))
+// turn gives the variables their values, and calls f if the condition lets them through.
+func (l *loop) turn(e *env, key, item value, f func() *Error) *Error {
+	if err := e.spend(elementCost, l.at); err != nil {
+		return err
 	}
+	e.set(l.item, item)
+	if l.key >= 0 {
+		e.set(l.key, key)
+	}
+	if l.condition != nil {
+		if keep, err := l.condition(e); err != nil || keep.num == 0 {
+			return err
+		}
+	}
+	return f()
 }
 
 // iterationOrder lists the positions of a list in order, of an object by its keys' bytes.

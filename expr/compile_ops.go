@@ -171,7 +171,7 @@ func (c *compiler) condition(n node) eval {
 // mistake reports an error that every evaluation would end in.
 func (c *compiler) mistake(err *Error) {
 	if c.lazy == 0 {
-		c.diags = append(c.diags, err.diagnose())
+		c.diags = append(c.diags, err.Diagnostic())
 	}
 }
 

@@ -14,10 +14,13 @@ import (
 // traversal compiles a reference that begins with a name.
 func (c *compiler) traversal(t hcl.Traversal, r hcl.Range) node {
 	name, first := t.RootName(), t[0].SourceRange()
-	for i := len(c.locals) - 1; i >= 0; i-- {
+	for i := len(c.locals) - 1; i >= c.visible; i-- {
 		if c.locals[i].name == name {
-			return c.steps(c.local(i, first, name), t[1:], r)
+			return c.steps(c.variable(i, first, name), t[1:], r)
 		}
+	}
+	if c.insideDefinition(name, r) {
+		return c.failed(r)
 	}
 	switch name {
 	case "body":
@@ -28,6 +31,17 @@ func (c *compiler) traversal(t hcl.Traversal, r hcl.Range) node {
 		return c.steps(rootNode(rootError, first, "error"), t[1:], r)
 	}
 	return c.startTime(t, r)
+}
+
+// variable reads a local variable, or what stands for it.
+func (c *compiler) variable(i int, r hcl.Range, name string) node {
+	given := c.locals[i].given
+	if given == nil {
+		return c.local(i, r, name)
+	}
+	n := *given
+	n.at = &place{rng: r, path: given.at.path}
+	return n
 }
 
 // rootNode stands for what only its attributes are values of.
@@ -108,7 +122,7 @@ func traversalText(t hcl.Traversal) string {
 // names lists everything that an expression can begin with.
 func (c *compiler) names() []string {
 	names := []string{"body", "msg", "error"}
-	for _, l := range c.locals {
+	for _, l := range c.locals[c.visible:] {
 		if l.name != "" {
 			names = append(names, l.name)
 		}
@@ -195,13 +209,29 @@ func (c *compiler) step(n node, s step, text string, own, r hcl.Range) node {
 		if text[0] == '.' {
 			c.warnSubtraction(s.key, path, own)
 		}
-		return c.bodyPath(append(n.body[:len(n.body):len(n.body)], s), r, path)
+		longer := append(n.body[:len(n.body):len(n.body)], s)
+		c.checkShape(longer, own)
+		return c.bodyPath(longer, r, path)
 	case n.root == rootHeaders:
 		return headerNode(s.key, r, path)
 	case n.root != rootNone:
 		return c.attribute(n.root, s.key, own, r)
 	}
-	return relative(n, s, r, path)
+	if n.fields != nil {
+		return c.elementField(n, s, r, path)
+	}
+	return relative(n, s, r, path, func(e *env, v value) (value, *Error) { return e.step(v, s, n.at) })
+}
+
+// elementField compiles a step from a loop's variable.
+func (c *compiler) elementField(n node, s step, r hcl.Range, path string) node {
+	fields, slot, at := n.fields, c.slot(n.fields, s.key), n.at
+	return relative(n, s, r, path, func(e *env, v value) (value, *Error) {
+		if v.kind == kindObject && v.isRaw() {
+			return fields.field(e, v, slot, at)
+		}
+		return e.step(v, s, at)
+	})
 }
 
 // bodyPath compiles a path into the body.
@@ -283,8 +313,8 @@ func absent(from value, s step, at *place, own hcl.Range) *Error {
 	return at.fail("not an object but %t", from)
 }
 
-// relative compiles a step from any value.
-func relative(n node, s step, r hcl.Range, path string) node {
+// relative compiles a step from any value, which walk takes.
+func relative(n node, s step, r hcl.Range, path string, walk func(*env, value) (value, *Error)) node {
 	result := over(r, n)
 	result.at.path = path
 	inner, at, own := n.eval, n.at, result.at.rng
@@ -293,13 +323,13 @@ func relative(n node, s step, r hcl.Range, path string) node {
 		if err != nil {
 			return v, err
 		}
-		found, err := e.step(v, s, at)
+		found, err := walk(e, v)
 		if err == nil && found.kind == kindMissing {
 			err = absent(v, s, at, own)
 		}
 		return found, err
 	}
-	result.opt = then(n.reach(), s, at)
+	result.opt = then(n.reach(), walk)
 	return result
 }
 
@@ -311,13 +341,13 @@ func (n *node) reach() eval {
 	return n.eval
 }
 
-func then(from eval, s step, at *place) eval {
+func then(from eval, walk func(*env, value) (value, *Error)) eval {
 	return func(e *env) (value, *Error) {
 		v, err := from(e)
 		if err != nil {
 			return v, err
 		}
-		return e.step(v, s, at)
+		return walk(e, v)
 	}
 }
 
@@ -355,5 +385,5 @@ func (c *compiler) isOperand(s string) bool {
 		return true
 	}
 	_, number := parseInt(s)
-	return number || slices.ContainsFunc(c.locals, func(l local) bool { return l.name == s && s != "" })
+	return number || slices.ContainsFunc(c.locals[c.visible:], func(l local) bool { return l.name == s && s != "" })
 }

@@ -15,10 +15,12 @@ import (
 // lines "EXPRESSION => VALUE AS JSON", "=> error: TEXT" for an error at run time, "=> refused: TEXT"
 // for a diagnostic when compiling. TEXT is a part of the message.
 func TestConformance(t *testing.T) {
+	cases := 0
 	for _, name := range conformanceFiles(t) {
 		t.Run(strings.TrimSuffix(filepath.Base(name), ".txtar"), func(t *testing.T) {
 			sections := conformanceSections(t, name)
 			for c := range conformanceCases(t, sections) {
+				cases++
 				t.Run(c.source, func(t *testing.T) {
 					if got := outcome(c.source, conformanceMessage(t, sections)); !agrees(got, c.want) {
 						t.Errorf("%s\n got %s\nwant %s", c.source, got, c.want)
@@ -26,6 +28,9 @@ func TestConformance(t *testing.T) {
 				})
 			}
 		})
+	}
+	if cases < 400 {
+		t.Errorf("only %d cases", cases)
 	}
 }
 

@@ -19,6 +19,7 @@ const (
 	bodyReadings   = 16       // … after it has looked through this many bodies
 	openingCost    = 4        // of a byte of a list or object that is looked into
 	comparisonCost = 4        // of an element that is looked for
+	elementWork    = 16       // of an element that is worked on: added, looked up in a set
 	matchingCost   = 8        // of a byte that a regular expression is held against
 )
 
@@ -33,6 +34,7 @@ type eval func(*env) (value, *Error)
 // program is a compiled expression with what its conversions need to know.
 type program struct {
 	eval  eval
+	json  func(*env) *Error // as of a node
 	place place
 }
 
@@ -55,11 +57,13 @@ type env struct {
 	message *engine.Message
 	locals  []value
 	args    []value
+	fields  []value // what loops read of their elements
 	text    []byte
 	spent   int
 	read    int
 	opened  [2]opened
-	turn    int // which of opened is replaced next
+	turn    int   // which of opened is replaced next
+	made    *view // made by this evaluation, so that nobody else has it yet
 }
 
 // opened is a list or object from a body that was looked into. In a loop it is likely to be the same
@@ -80,11 +84,12 @@ func enter(m *engine.Message) *env {
 
 // leave gives the env back without anything that belongs to the message. It runs after a panic too.
 func (e *env) leave() {
-	e.message, e.opened = nil, [2]opened{}
+	e.message, e.made, e.opened = nil, nil, [2]opened{}
 	clear(e.locals[:cap(e.locals)])
 	clear(e.args[:cap(e.args)])
-	e.locals, e.args, e.text = e.locals[:0], e.args[:0], e.text[:0]
-	if cap(e.locals)+cap(e.args) > 256 || cap(e.text) > 64<<10 {
+	clear(e.fields[:cap(e.fields)])
+	e.locals, e.args, e.fields, e.text = e.locals[:0], e.args[:0], e.fields[:0], e.text[:0]
+	if cap(e.locals)+cap(e.args)+cap(e.fields) > 256 || cap(e.text) > 64<<10 {
 		return
 	}
 	envs.Put(e)
@@ -145,19 +150,34 @@ func (e *env) makeString(from int, at *place) (value, *Error) {
 	if err := e.spend(len(e.text)-from, at); err != nil {
 		return value{}, err
 	}
-	s := string(e.text[from:])
+	s := e.keep(e.text[from:])
 	e.text = e.text[:from]
 	return stringValue(s), nil
 }
 
+// keep makes a string of a text. Where this evaluation has scanned the body, and the text is short,
+// what the scan allocated has room for it.
+func (e *env) keep(text []byte) string {
+	v := e.made
+	if v == nil || len(text) > len(v.room)-int(v.used) {
+		return string(text)
+	}
+	room := v.room[v.used:][:len(text)]
+	copy(room, text)
+	v.used += uint8(len(text))
+	return alias(room)
+}
+
 // view is a message's body as JSON: checked, with the places of the values that a scope's expressions
-// refer to. It is not changed once made; clones of a message share it.
+// refer to. It is not changed once the evaluation that made it has ended; clones of a message share it.
 type view struct {
 	body  []byte
 	paths *pathSet
 	err   *syntaxError
 	spans []span
 	few   [8]span
+	room  [63]byte // for the strings that the evaluation makes
+	used  uint8
 }
 
 // view returns the message's body as JSON; it scans the body once.
@@ -174,6 +194,7 @@ func (e *env) view(paths *pathSet) *view {
 	s := scanner{src: v.body, spans: v.spans}
 	v.err = s.scan(&paths.root)
 	e.message.SetDecoded(v)
+	e.made = v
 	return v
 }
 

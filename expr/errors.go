@@ -51,8 +51,8 @@ func (e *Error) classify() error {
 	return engine.Permanent(engine.WithKind(engine.KindExpression, e))
 }
 
-// diagnose makes a diagnostic of an error that is known when the expression is compiled.
-func (e *Error) diagnose() *hcl.Diagnostic {
+// Diagnostic is the error for people who see the source: its place and the detail.
+func (e *Error) Diagnostic() *hcl.Diagnostic {
 	detail := e.detail() + "."
 	if e.Path == "" {
 		detail = sentence(detail)

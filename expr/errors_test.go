@@ -113,7 +113,7 @@ func TestErrors(t *testing.T) {
 		`msg.headers.nan < 1`: `1,1-16: msg.headers.nan: the number is out of range`,
 		`1 < msg.headers.nan`: `1,5-20: msg.headers.nan: the number is out of range`,
 		`msg.headers.inf - 1`: `1,1-16: msg.headers.inf: the number is out of range`,
-		`[msg.headers.nan]`:   `1,1-18: the number is out of range`,
+		`[msg.headers.nan]`:   `1,2-17: msg.headers.nan: the number is out of range`,
 		// Functions.
 		`lower(body.l)`:               `1,7-13: body.l: cannot be made a string: it is a list`,
 		`keys(body.l)`:                `1,6-12: body.l: not an object but a list`,

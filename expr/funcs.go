@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/pipeamqp/pipe/engine"
 )
 
 // tableFunction is an entry of the one table that calls, folding and the reference are made from.
@@ -17,12 +19,18 @@ type tableFunction struct {
 	// changes says that two calls with the same arguments differ.
 	changes bool
 	doc     string
-	call    func(e *env, args []value, at *site) (value, *Error)
+	example string // an expression that needs no message
+	call    builtin
 	// bind, where there is one, makes the call for a first argument that is constant.
-	bind func(first value, at *place) (func(e *env, args []value, at *site) (value, *Error), *Error)
+	bind func(first value, at *place) (builtin, *Error)
 	// text, where there is one, appends the result to text that is being made.
 	text func(dst []byte, args []value) []byte
+	// group is set when the table is made.
+	group string
 }
+
+// builtin is what a function does. The arguments are converted, and only lent.
+type builtin func(e *env, args []value, at *site) (value, *Error)
 
 // param is a parameter; an argument is converted to its type before the call.
 type param struct {
@@ -58,18 +66,35 @@ func (s *site) arg(i int) *place { return s.args[i] }
 // Function describes a function of the language.
 type Function struct {
 	Name      string
-	Signature string // "substr(s string, offset number, length number) "
+	Group     string // "Strings"
+	Signature string // "substr(s string, offset number, length number)"
 	Doc       string
+	Example   string // an expression that needs no message
+	Result    string // its value as JSON; empty where it differs from call to call
 }
 
-// Functions lists the functions, sorted by name. It is for reference pages.
+// Functions lists the functions by group, and by name in each. It is for reference pages.
 func Functions() []Function {
 	var list []Function
-	for _, name := range sortedKeys(functions) {
-		f := functions[name]
-		list = append(list, Function{f.name, f.signature(), f.doc})
+	for _, g := range functionGroups {
+		names := make(map[string]*tableFunction, len(g.functions))
+		for i := range g.functions {
+			names[g.functions[i].name] = &g.functions[i]
+		}
+		for _, name := range sortedKeys(names) {
+			list = append(list, names[name].describe())
+		}
 	}
 	return list
+}
+
+func (f *tableFunction) describe() Function {
+	d := Function{Name: f.name, Group: f.group, Signature: f.signature(), Doc: f.doc, Example: f.example}
+	if !f.changes {
+		out, err := must(ParseValue(f.example)).AppendJSON(nil, engine.NewMessage([]byte("{}"), nil))
+		d.Result = string(must(out, err))
+	}
+	return d
 }
 
 func (f *tableFunction) signature() string {
@@ -104,13 +129,31 @@ func (f *tableFunction) takes(count int) string {
 	return ""
 }
 
-var functions = tabulate(stringFunctions, numberFunctions, collectionFunctions, encodingFunctions, pathFunctions)
+// functionGroups is the table, in the order of the reference.
+var functionGroups = []struct {
+	name      string
+	functions []tableFunction
+}{
+	{"Absent values", pathFunctions},
+	{"Strings", stringFunctions},
+	{"Regular expressions", patternFunctions},
+	{"Numbers", numberFunctions},
+	{"Lists and objects", collectionFunctions},
+	{"Types", typeFunctions},
+	{"Encodings", encodingFunctions},
+	{"Hashes and ids", hashFunctions},
+	{"Time", timeFunctions},
+	{"Networks", networkFunctions},
+}
 
-func tabulate(groups ...[]tableFunction) map[string]*tableFunction {
+var functions = tabulate()
+
+func tabulate() map[string]*tableFunction {
 	table := make(map[string]*tableFunction)
-	for _, group := range groups {
-		for i := range group {
-			table[group[i].name] = &group[i]
+	for _, g := range functionGroups {
+		for i := range g.functions {
+			f := &g.functions[i]
+			f.group, table[f.name] = g.name, f
 		}
 	}
 	return table
@@ -141,21 +184,27 @@ func (p param) convert(v value, at *place) (value, *Error) {
 var pathFunctions = []tableFunction{
 	{
 		name: "has", params: []param{{"path", pathParam}}, least: 1,
-		doc: "Whether a path leads to a value, be it null. has(body) is whether the body is JSON.",
+		doc:     "Whether a path leads to a value, be it null. has(body) is whether the body is JSON.",
+		example: `has(body.customer)`,
 	},
 	{
 		name: "get", params: []param{{"path", pathParam}, {"default", anyParam}}, least: 2,
-		doc: "The value that a path leads to; the default where it leads nowhere or to null.",
+		doc:     "The value that a path leads to; the default where it leads nowhere or to null.",
+		example: `get(msg.headers["x-tier"], "none")`,
 	},
 	{
 		name: "coalesce", params: []param{{"values", pathParam}}, least: 1, many: true,
-		doc: "The first value that is there and is neither null nor an empty string. Those after it are not evaluated.",
+		doc:     "The first value that is there and is neither null nor an empty string. Those after it are not evaluated.",
+		example: `coalesce(msg.message_id, "", "none")`,
 	},
 }
 
 // call compiles a function call.
 func (c *compiler) call(e *hclsyntax.FunctionCallExpr) node {
 	f, ok := functions[e.Name]
+	if d := c.scope.defined[e.Name]; d != nil {
+		return c.inline(d, e)
+	}
 	if !ok {
 		return c.startCall(e)
 	}
@@ -194,7 +243,7 @@ func (c *compiler) argument(p param, e hclsyntax.Expression) node {
 
 // startCall compiles a call of a function that only exists at start, as env.
 func (c *compiler) startCall(e *hclsyntax.FunctionCallExpr) node {
-	names := sortedKeys(functions)
+	names := append(sortedKeys(functions), sortedKeys(c.scope.defined)...)
 	for ctx := c.scope.start; ctx != nil; ctx = ctx.Parent() {
 		if _, ok := ctx.Functions[e.Name]; ok {
 			return c.startValue(e)

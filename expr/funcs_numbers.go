@@ -9,66 +9,76 @@ import (
 var numberFunctions = []tableFunction{
 	{
 		name: "min", params: []param{{"numbers", numberParam}}, least: 1, many: true,
-		doc:  "The smallest of the numbers.",
-		call: extreme(-1),
+		doc:     "The smallest of the numbers.",
+		example: `min(3, 1, 2)`,
+		call:    extreme(-1),
 	},
 	{
 		name: "max", params: []param{{"numbers", numberParam}}, least: 1, many: true,
-		doc:  "The largest of the numbers.",
-		call: extreme(1),
+		doc:     "The largest of the numbers.",
+		example: `max([3, 1, 2]...)`,
+		call:    extreme(1),
 	},
 	{
 		name: "abs", params: []param{{"n", numberParam}}, least: 1,
-		doc:  "The number without its sign.",
-		call: absolute,
+		doc:     "The number without its sign.",
+		example: `abs(-2.5)`,
+		call:    absolute,
 	},
 	{
 		name: "floor", params: []param{{"n", numberParam}}, least: 1,
-		doc:  "The nearest whole number that is not larger.",
-		call: whole(math.Floor),
+		doc:     "The nearest whole number that is not larger.",
+		example: `floor(2.7)`,
+		call:    whole(math.Floor),
 	},
 	{
 		name: "ceil", params: []param{{"n", numberParam}}, least: 1,
-		doc:  "The nearest whole number that is not smaller.",
-		call: whole(math.Ceil),
+		doc:     "The nearest whole number that is not smaller.",
+		example: `ceil(2.1)`,
+		call:    whole(math.Ceil),
 	},
 	{
 		name: "round", params: []param{{"n", numberParam}, {"digits", numberParam}}, least: 1,
-		doc:  "The number rounded to digits after the point (none unless given), halves away from zero. It rounds the number as it is written in decimal: round(2.675, 2) is 2.68.",
-		call: round,
+		doc:     "The number rounded to digits after the point (none unless given), halves away from zero. It rounds the number as it is written in decimal: round(2.675, 2) is 2.68.",
+		example: `round(2.675, 2)`,
+		call:    round,
 	},
 	{
-		name: "tonumber", params: []param{{"v", anyParam}}, least: 1,
-		doc: "The value as a number; null stays null.",
-		call: converting(func(v value, at *place) (value, *Error) {
-			n, err := toNumber(v, at)
-			n.width, n.ref = 0, nil
-			return n, err
-		}),
+		name: "sum", params: []param{{"numbers", listParam}}, least: 1,
+		doc:     "The sum of the numbers of a list; 0 of an empty one.",
+		example: `sum([1, 2.5])`,
+		call:    sum,
 	},
 	{
-		name: "tostring", params: []param{{"v", anyParam}}, least: 1,
-		doc:  "The value as a string; null stays null.",
-		call: converting(toString),
+		name: "pow", params: []param{{"base", numberParam}, {"exponent", numberParam}}, least: 2,
+		doc:     "The base to the power of the exponent.",
+		example: `pow(2, 10)`,
+		call:    onNumbers(math.Pow),
 	},
 	{
-		name: "tobool", params: []param{{"v", anyParam}}, least: 1,
-		doc:  "The value as a bool; null stays null.",
-		call: converting(toBool),
+		name: "log", params: []param{{"n", numberParam}, {"base", numberParam}}, least: 2,
+		doc:     "The logarithm of the number to the base.",
+		example: `log(100, 10)`,
+		call:    onNumbers(func(n, base float64) float64 { return math.Log(n) / math.Log(base) }),
 	},
-}
-
-func converting(convert func(value, *place) (value, *Error)) func(*env, []value, *site) (value, *Error) {
-	return func(_ *env, args []value, at *site) (value, *Error) {
-		if args[0].kind == kindNull {
-			return null, nil
-		}
-		return convert(args[0], at.arg(0))
-	}
+	{
+		name: "signum", params: []param{{"n", numberParam}}, least: 1,
+		doc:     "-1, 0 or 1: the sign of the number.",
+		example: `signum(-2.5)`,
+		call: func(_ *env, args []value, _ *site) (value, *Error) {
+			return intValue(int64(compareNumbers(args[0], intValue(0)))), nil
+		},
+	},
+	{
+		name: "parseint", params: []param{{"s", stringParam}, {"base", numberParam}}, least: 2,
+		doc:     "The whole number that the string is in a base from 2 to 36.",
+		example: `parseint("ff", 16)`,
+		call:    parseInteger,
+	},
 }
 
 // extreme picks the number that is the furthest in one direction.
-func extreme(direction int) func(*env, []value, *site) (value, *Error) {
+func extreme(direction int) builtin {
 	return func(_ *env, args []value, _ *site) (value, *Error) {
 		best := args[0]
 		for _, n := range args[1:] {
@@ -91,7 +101,7 @@ func absolute(_ *env, args []value, at *site) (value, *Error) {
 	return intValue(n.int()), nil
 }
 
-func whole(f func(float64) float64) func(*env, []value, *site) (value, *Error) {
+func whole(f func(float64) float64) builtin {
 	return func(_ *env, args []value, _ *site) (value, *Error) {
 		if args[0].kind == kindInt {
 			return args[0], nil
@@ -164,4 +174,48 @@ func increment(s string) string {
 		}
 	}
 	return "1" + string(b)
+}
+
+// onNumbers makes a whole number where the result is one that a float64 holds exactly.
+func onNumbers(f func(a, b float64) float64) builtin {
+	return func(_ *env, args []value, at *site) (value, *Error) {
+		result := f(args[0].asFloat(), args[1].asFloat())
+		if math.Abs(result) < 1<<53 {
+			return wholeValue(result), nil
+		}
+		return finite(result, &at.place)
+	}
+}
+
+func sum(e *env, args []value, at *site) (value, *Error) {
+	list, err := e.open(args[0], at.arg(0))
+	if err != nil {
+		return value{}, err
+	}
+	total := intValue(0)
+	for _, item := range list.items {
+		n, err := toNumber(item, at.arg(0))
+		if err != nil {
+			return value{}, err
+		}
+		if total, err = add(total, n, &at.place); err != nil {
+			return value{}, err
+		}
+	}
+	return total, e.look(elementWork*len(list.items), &at.place)
+}
+
+func parseInteger(_ *env, args []value, at *site) (value, *Error) {
+	base, err := toInt(args[1], at.arg(1))
+	switch {
+	case err != nil:
+		return value{}, err
+	case base < 2 || base > 36:
+		return value{}, at.arg(1).fail("the base is a number from 2 to 36", args[1])
+	}
+	i, failed := strconv.ParseInt(args[0].str, int(base), 64)
+	if failed != nil {
+		return value{}, at.arg(0).fail("not a whole number in this base, of 64 bits", args[0])
+	}
+	return intValue(i), nil
 }

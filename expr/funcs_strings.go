@@ -1,8 +1,8 @@
 package expr
 
 import (
-	"regexp"
-	"regexp/syntax"
+	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -10,80 +10,112 @@ import (
 var stringFunctions = []tableFunction{
 	{
 		name: "lower", params: []param{{"s", stringParam}}, least: 1,
-		doc:  "The string in lower case.",
-		call: onString(strings.ToLower),
-		text: func(dst []byte, args []value) []byte { return appendLower(dst, args[0].str) },
+		doc:     "The string in lower case.",
+		example: `lower("Ab")`,
+		call:    onString(strings.ToLower),
+		text:    func(dst []byte, args []value) []byte { return appendLower(dst, args[0].str) },
 	},
 	{
 		name: "upper", params: []param{{"s", stringParam}}, least: 1,
-		doc:  "The string in upper case.",
-		call: onString(strings.ToUpper),
-		text: func(dst []byte, args []value) []byte { return appendUpper(dst, args[0].str) },
+		doc:     "The string in upper case.",
+		example: `upper("Ab")`,
+		call:    onString(strings.ToUpper),
+		text:    func(dst []byte, args []value) []byte { return appendUpper(dst, args[0].str) },
 	},
 	{
 		name: "trimspace", params: []param{{"s", stringParam}}, least: 1,
-		doc:  "The string without white space at either end.",
-		call: onString(strings.TrimSpace),
+		doc:     "The string without white space at either end.",
+		example: `trimspace("  a ")`,
+		call:    onString(strings.TrimSpace),
 	},
 	{
 		name: "trim", params: []param{{"s", stringParam}, {"characters", stringParam}}, least: 2,
-		doc:  "The string without any of the characters at either end.",
-		call: onStrings(strings.Trim),
+		doc:     "The string without any of the characters at either end.",
+		example: `trim("xxaxx", "x")`,
+		call:    onStrings(strings.Trim),
 	},
 	{
 		name: "trimprefix", params: []param{{"s", stringParam}, {"prefix", stringParam}}, least: 2,
-		doc:  "The string without the prefix, where it begins with it.",
-		call: onStrings(strings.TrimPrefix),
+		doc:     "The string without the prefix, where it begins with it.",
+		example: `trimprefix("order.eu", "order.")`,
+		call:    onStrings(strings.TrimPrefix),
 	},
 	{
 		name: "trimsuffix", params: []param{{"s", stringParam}, {"suffix", stringParam}}, least: 2,
-		doc:  "The string without the suffix, where it ends with it.",
-		call: onStrings(strings.TrimSuffix),
+		doc:     "The string without the suffix, where it ends with it.",
+		example: `trimsuffix("a.json", ".json")`,
+		call:    onStrings(strings.TrimSuffix),
 	},
 	{
 		name: "startswith", params: []param{{"s", stringParam}, {"prefix", stringParam}}, least: 2,
-		doc:  "Whether the string begins with the prefix.",
-		call: aboutStrings(strings.HasPrefix),
+		doc:     "Whether the string begins with the prefix.",
+		example: `startswith("order.eu", "order.")`,
+		call:    aboutStrings(strings.HasPrefix),
 	},
 	{
 		name: "endswith", params: []param{{"s", stringParam}, {"suffix", stringParam}}, least: 2,
-		doc:  "Whether the string ends with the suffix.",
-		call: aboutStrings(strings.HasSuffix),
+		doc:     "Whether the string ends with the suffix.",
+		example: `endswith("a.json", ".json")`,
+		call:    aboutStrings(strings.HasSuffix),
 	},
 	{
 		name: "strcontains", params: []param{{"s", stringParam}, {"part", stringParam}}, least: 2,
-		doc:  "Whether the part occurs in the string.",
-		call: aboutStrings(strings.Contains),
+		doc:     "Whether the part occurs in the string.",
+		example: `strcontains("order.eu", ".e")`,
+		call:    aboutStrings(strings.Contains),
 	},
 	{
 		name: "replace", params: []param{{"s", stringParam}, {"old", stringParam}, {"new", stringParam}}, least: 3,
-		doc:  "The string with every occurrence of old replaced by new.",
-		call: replace,
+		doc:     "The string with every occurrence of old replaced by new.",
+		example: `replace("a-b-c", "-", "/")`,
+		call:    replace,
 	},
 	{
 		name: "split", params: []param{{"separator", stringParam}, {"s", stringParam}}, least: 2,
-		doc:  "The list of the parts of the string between separators.",
-		call: split,
+		doc:     "The list of the parts of the string between separators.",
+		example: `split(",", "a,b,,c")`,
+		call:    split,
 	},
 	{
 		name: "join", params: []param{{"separator", stringParam}, {"parts", listParam}}, least: 2,
-		doc:  "The parts as one string with separators between them.",
-		call: join,
+		doc:     "The parts as one string with separators between them.",
+		example: `join("-", ["a", 1, true])`,
+		call:    join,
 	},
 	{
 		name: "substr", params: []param{{"s", stringParam}, {"offset", numberParam}, {"length", numberParam}}, least: 3,
-		doc:  "A part of the string, counted in characters (code points). A negative offset counts from the end; the length -1 is all that is left.",
-		call: substr,
+		doc:     "A part of the string, counted in characters (code points). A negative offset counts from the end; the length -1 is all that is left.",
+		example: `substr("hello", 1, 3)`,
+		call:    substr,
 	},
 	{
-		name: "matches", params: []param{{"pattern", stringParam}, {"s", stringParam}}, least: 2,
-		doc:  "Whether the regular expression (RE2) matches anywhere in the string.",
-		call: matches,
-		bind: bindMatches,
+		name: "chomp", params: []param{{"s", stringParam}}, least: 1,
+		doc:     "The string without the line breaks at its end.",
+		example: `chomp("a\n\n")`,
+		call:    onString(func(s string) string { return strings.TrimRight(s, "\r\n") }),
+	},
+	{
+		name: "strrev", params: []param{{"s", stringParam}}, least: 1,
+		doc:     "The string with its characters (code points) in reverse order.",
+		example: `strrev("abc")`,
+		call:    onString(reverseText),
+	},
+	{
+		name: "indent", params: []param{{"spaces", numberParam}, {"s", stringParam}}, least: 2,
+		doc:     "The string with so many spaces (1000 at most) at the start of every line but the first.",
+		example: `indent(2, "a\nb")`,
+		call:    indent,
+	},
+	{
+		name: "format", params: []param{{"format", stringParam}, {"values", anyParam}}, least: 1, many: true,
+		doc: "The format with its verbs replaced by the values, one after the other: %s a string, %q one in quotes, %d a whole number, %x %X %o %b one in another base, " +
+			"%f %e %g a number, %t a bool, %v anything as text, and JSON for lists and objects; %% is a percent sign. Between % and the letter may be flags (- + 0 # space), a width and a precision (1000 at most), as in %08.3f.",
+		example: `format("%s has %05.1f", "x", 2.25)`,
+		call:    format,
 	},
 }
 
-func onString(f func(string) string) func(*env, []value, *site) (value, *Error) {
+func onString(f func(string) string) builtin {
 	return func(e *env, args []value, at *site) (value, *Error) {
 		if err := e.spend(len(args[0].str), &at.place); err != nil {
 			return value{}, err
@@ -92,13 +124,13 @@ func onString(f func(string) string) func(*env, []value, *site) (value, *Error) 
 	}
 }
 
-func onStrings(f func(s, other string) string) func(*env, []value, *site) (value, *Error) {
+func onStrings(f func(s, other string) string) builtin {
 	return func(_ *env, args []value, _ *site) (value, *Error) {
 		return stringValue(f(args[0].str, args[1].str)), nil
 	}
 }
 
-func aboutStrings(f func(s, other string) bool) func(*env, []value, *site) (value, *Error) {
+func aboutStrings(f func(s, other string) bool) builtin {
 	return func(_ *env, args []value, _ *site) (value, *Error) {
 		return boolValue(f(args[0].str, args[1].str)), nil
 	}
@@ -200,55 +232,120 @@ func substr(_ *env, args []value, at *site) (value, *Error) {
 	return stringValue(s), nil
 }
 
-// maxPattern is how long a regular expression may be, in bytes.
-const maxPattern = 1000
-
-func matches(e *env, args []value, at *site) (value, *Error) {
-	pattern, err := compilePattern(args[0].str, at.arg(0))
-	if err != nil {
-		return value{}, err
+func reverseText(s string) string {
+	out := make([]byte, 0, len(s))
+	for len(s) > 0 {
+		_, size := utf8.DecodeLastRuneInString(s)
+		out = append(out, s[len(s)-size:]...)
+		s = s[:len(s)-size]
 	}
-	// Who writes the message may have made a pattern that is slow on purpose.
-	if err := e.look(instructions(args[0].str)*(64+len(args[1].str)), &at.place); err != nil {
-		return value{}, err
-	}
-	return boolValue(pattern.MatchString(args[1].str)), nil
+	return alias(out)
 }
 
-// bindMatches compiles the regular expression once.
-func bindMatches(first value, at *place) (func(*env, []value, *site) (value, *Error), *Error) {
-	pattern, err := compilePattern(first.str, at)
-	if err != nil {
-		return nil, err
+// maxWidth is the largest width or precision that a format may ask for, and the deepest indent.
+const maxWidth = 1000
+
+func indent(e *env, args []value, at *site) (value, *Error) {
+	spaces, err := toInt(args[0], at.arg(0))
+	switch {
+	case err != nil:
+		return value{}, err
+	case spaces < 0 || spaces > maxWidth:
+		return value{}, at.arg(0).fail("spaces is a number from 0 to 1000", args[0])
 	}
-	return func(e *env, args []value, at *site) (value, *Error) {
-		if err := e.look(matchingCost*len(args[1].str), &at.place); err != nil {
+	return replace(e, []value{args[1], stringValue("\n"), stringValue("\n" + strings.Repeat(" ", int(spaces)))}, at)
+}
+
+func format(e *env, args []value, at *site) (value, *Error) {
+	from, used, rest := len(e.text), 1, args[0].str
+	for {
+		text, verb, found := strings.Cut(rest, "%")
+		e.text = append(e.text, text...)
+		if !found {
+			break
+		}
+		length := len(verb) - len(strings.TrimLeft(verb, "-+0# .123456789"))
+		if length == len(verb) || !isWidth(verb[:length]) {
+			return value{}, at.arg(0).fail("the format has a % without a verb that it knows", missing)
+		}
+		rest = verb[length+1:]
+		if verb[:length+1] == "%" {
+			e.text = append(e.text, '%')
+			continue
+		}
+		if used == len(args) {
+			return value{}, at.fail("the format has more verbs than there are values", missing)
+		}
+		if err := e.appendVerb(verb[:length], verb[length], args[used], at.arg(used), at.arg(0)); err != nil {
 			return value{}, err
 		}
-		return boolValue(pattern.MatchString(args[1].str)), nil
-	}, nil
+		used++
+		if err := e.tooLong(&at.place); err != nil {
+			return value{}, err
+		}
+	}
+	if used < len(args) {
+		return value{}, at.arg(used).fail("the format has no verb for this value", missing)
+	}
+	return e.makeString(from, &at.place)
 }
 
-// instructions is how large the program of a regular expression is.
-func instructions(pattern string) int {
-	parsed, err := syntax.Parse(pattern, syntax.Perl)
-	if err != nil {
-		return 0
+// isWidth reports whether flags, width and precision are written as they may be.
+func isWidth(s string) bool {
+	width, precision, _ := strings.Cut(strings.TrimLeft(s, "-+0# "), ".")
+	for _, digits := range []string{width, precision} {
+		if n, err := strconv.Atoi(digits); digits != "" && (err != nil || n < 0 || n > maxWidth) {
+			return false
+		}
 	}
-	program, err := syntax.Compile(parsed.Simplify())
-	if err != nil {
-		return 0
-	}
-	return len(program.Inst)
+	return true
 }
 
-func compilePattern(s string, at *place) (*regexp.Regexp, *Error) {
-	if len(s) > maxPattern {
-		return nil, at.fail("the regular expression is longer than 1000 bytes", missing)
+// appendVerb writes one value by a verb of a format.
+func (e *env) appendVerb(flags string, verb byte, v value, at, formatAt *place) *Error {
+	var g any
+	switch verb {
+	case 's', 'q':
+		s, err := toString(v, at)
+		if err != nil {
+			return err
+		}
+		g = s.str
+	case 'v':
+		text, err := appendAny(nil, v, at)
+		if err != nil {
+			return err
+		}
+		verb, g = 's', text
+	case 'd', 'x', 'X', 'o', 'b':
+		i, err := toInt(v, at)
+		if err != nil {
+			return err
+		}
+		g = i
+	case 'f', 'e', 'g':
+		n, err := toNumber(v, at)
+		if err != nil {
+			return err
+		}
+		g = n.asFloat()
+	case 't':
+		b, err := toBool(v, at)
+		if err != nil {
+			return err
+		}
+		g = b.num != 0
+	default:
+		return formatAt.fail("the format has a % without a verb that it knows", missing)
 	}
-	pattern, err := regexp.Compile(s)
-	if err != nil {
-		return nil, at.failed("not a regular expression", err)
+	e.text = fmt.Appendf(e.text, "%"+flags+string(verb), g)
+	return nil
+}
+
+// appendAny writes what has a text as that, all else as JSON.
+func appendAny(dst []byte, v value, at *place) ([]byte, *Error) {
+	if v.kind == kindNull || v.kind >= kindList {
+		return appendJSON(dst, v, at)
 	}
-	return pattern, nil
+	return appendText(dst, v, at)
 }

@@ -131,6 +131,9 @@ func toTime(v value, at *place) (time.Time, *Error) {
 		return parsed.UTC(), nil
 	}
 	seconds, err := toInt(v, at)
+	if err == nil && (seconds > 2*maxSeconds || seconds < -maxSeconds) {
+		err = at.fail("too many seconds for a timestamp", v)
+	}
 	return time.Unix(seconds, 0).UTC(), err
 }
 
@@ -216,4 +219,16 @@ func headerNode(key string, r hcl.Range, path string) node {
 		return value{}, at.fail("there is no such header", missing)
 	}
 	return n
+}
+
+// Attributes lists what msg and error have, for completion: "msg.routing_key".
+func Attributes() []string {
+	var list []string
+	for _, a := range msgAttributes {
+		list = append(list, "msg."+a.name)
+	}
+	for _, a := range errorAttributes {
+		list = append(list, "error."+a.name)
+	}
+	return list
 }

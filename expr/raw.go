@@ -49,21 +49,11 @@ func skipValue(s string, i int) int {
 }
 
 func skipString(s string, i int) int {
-	for i++; ; i++ {
-		i += strings.IndexByte(s[i:], '"')
-		if !escapedAt(s, i) {
+	for i++; ; i += 2 {
+		if i = plainText(unalias(s), i); s[i] == '"' {
 			return i + 1
 		}
 	}
-}
-
-// escapedAt reports whether an odd number of backslashes comes before i.
-func escapedAt(s string, i int) bool {
-	start := i
-	for s[i-1] == '\\' {
-		i--
-	}
-	return (start-i)%2 == 1
 }
 
 func skipComposite(s string, i int) int {
@@ -118,7 +108,7 @@ func eachElement(s string, f func(text string) bool) {
 func rawField(s, key string) value {
 	found := ""
 	eachMember(s, func(raw, text string) bool {
-		if raw == key && !hasEscape(raw) || hasEscape(raw) && unescape(raw) == key {
+		if sameKey(raw, key, hasEscape(raw)) {
 			found = text
 		}
 		return true

@@ -237,8 +237,9 @@ func (w *rewriter) list(i int, n *editNode) (int, *Error) {
 }
 
 func (n *editNode) forKey(raw string, seen []bool) *editNode {
+	escaped := hasEscape(raw)
 	for i, c := range n.children {
-		if sameKey(unalias(raw), c.key) {
+		if sameKey(raw, c.key, escaped) {
 			seen[i] = true
 			return c
 		}

@@ -3,6 +3,7 @@ package expr
 import (
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 )
 
 // maxDepth is how deep lists and objects in a body may be nested.
@@ -234,8 +235,9 @@ func (n *pathNode) forKey(raw []byte) *pathNode {
 	if n == nil {
 		return nil
 	}
+	escaped := len(n.children) > 0 && hasEscape(alias(raw))
 	for _, c := range n.children {
-		if sameKey(raw, c.key) {
+		if sameKey(alias(raw), c.key, escaped) {
 			return c
 		}
 	}
@@ -254,12 +256,13 @@ func (n *pathNode) forIndex(index int) *pathNode {
 	return nil
 }
 
-// sameKey compares a key as it is written in JSON, without its quotes, with one of ours.
-func sameKey(raw []byte, key string) bool {
-	if string(raw) == key {
-		return !hasEscape(alias(raw))
+// sameKey compares a key as it is written in JSON, without its quotes, with one of ours. escaped says
+// that it has escapes.
+func sameKey(raw, key string, escaped bool) bool {
+	if escaped {
+		return len(raw) > len(key) && unescape(raw) == key
 	}
-	return len(raw) > len(key) && hasEscape(alias(raw)) && unescape(alias(raw)) == key
+	return raw == key
 }
 
 // text checks what follows an opening quote and returns what follows the closing one.
@@ -294,8 +297,8 @@ func plainText(src []byte, i int) int {
 		hit := (x - ones*' ') & ^x
 		hit |= (quote - ones) & ^quote
 		hit |= (slash - ones) & ^slash
-		if hit&highs != 0 {
-			break
+		if hit &= highs; hit != 0 { // the lowest bit that is set is that of the first such byte
+			return i + bits.TrailingZeros64(hit)/8
 		}
 	}
 	for i < len(src) && src[i] != '"' && src[i] != '\\' && src[i] >= ' ' {

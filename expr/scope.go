@@ -12,8 +12,12 @@ import (
 //
 // Compile with a scope from one goroutine, before anything that it made is evaluated.
 type Scope struct {
-	start *hcl.EvalContext
-	paths pathSet
+	start   *hcl.EvalContext
+	paths   pathSet
+	defined map[string]*Definition
+
+	shape    Shape    // of bodies, or nil
+	assigned [][]step // what stages have given the body since
 }
 
 // NewScope makes a scope. start holds the names that are known at start, and may be nil; functions
@@ -22,7 +26,7 @@ func NewScope(start *hcl.EvalContext) *Scope {
 	if start == nil {
 		start = &hcl.EvalContext{}
 	}
-	return &Scope{start: start, paths: pathSet{slots: 1}}
+	return &Scope{start: start, paths: pathSet{slots: 1}, defined: map[string]*Definition{}}
 }
 
 // Bool compiles a condition. A value that is neither true nor false is an error when it is evaluated, or at once if it is known.
@@ -133,15 +137,26 @@ func (p *program) goValue(e *env) (any, *Error) {
 func (v Value) AppendJSON(dst []byte, m *engine.Message) ([]byte, error) {
 	e := enter(m)
 	defer e.leave()
-	p := v.p.orUnset()
-	result, err := p.eval(e)
-	if err == nil {
-		dst, err = appendJSON(dst, result, &p.place)
-	}
+	dst, err := v.p.orUnset().appendJSON(dst, e)
 	if err != nil {
 		return dst, err.classify()
 	}
 	return dst, nil
+}
+
+func (p *program) appendJSON(dst []byte, e *env) ([]byte, *Error) {
+	if p.json != nil {
+		err := p.json(e)
+		if err == nil {
+			err = e.spend(len(e.text), &p.place)
+		}
+		return append(dst, e.text...), err
+	}
+	v, err := p.eval(e)
+	if err != nil {
+		return dst, err
+	}
+	return appendJSON(dst, v, &p.place)
 }
 
 // Elements returns the elements of a value that is a list, each as JSON in memory of its own. A

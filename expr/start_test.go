@@ -117,8 +117,11 @@ func TestFunctionTable(t *testing.T) {
 		t.Errorf("%d functions are listed, %d can be called, %d at start", len(list), len(functions), len(StartFunctions()))
 	}
 	for i, f := range list {
-		if i > 0 && list[i-1].Name >= f.Name {
+		if i > 0 && list[i-1].Group == f.Group && list[i-1].Name >= f.Name {
 			t.Errorf("%s comes after %s", f.Name, list[i-1].Name)
+		}
+		if !strings.Contains(f.Example, f.Name+"(") || f.Group == "" {
+			t.Errorf("%+v has no example of its own", f)
 		}
 		if !strings.HasPrefix(f.Signature, f.Name+"(") || !strings.HasSuffix(f.Signature, ")") || !strings.HasSuffix(f.Doc, ".") {
 			t.Errorf("%+v is not described as the others are", f)

@@ -85,6 +85,7 @@ func (s *Scope) Assignments(e hcl.Expression) (Assignments, hcl.Diagnostics) {
 			a.items = append(a.items, assignment{t, v.eval})
 		}
 	}
+	s.assign(a.items)
 	if c.diags.HasErrors() {
 		return Assignments{}, c.diags
 	}
@@ -126,7 +127,9 @@ func (c *compiler) target(e hcl.Expression) (target, bool) {
 		return c.noTarget(e.Range())
 	}
 	before := len(c.diags)
+	c.writing = true
 	n := c.compile(native)
+	c.writing = false
 	if len(c.diags) > before && c.diags[before:].HasErrors() {
 		return target{}, false
 	}

@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"strings"
 	"time"
 	"unsafe"
 )
@@ -21,10 +22,17 @@ const (
 	kindObject
 )
 
+// String is the kind as errors name it, with its article.
 func (k kind) String() string {
 	return [...]string{
 		"nothing", "null", "a bool", "a number", "a number", "a string", "bytes", "a timestamp", "a list", "an object",
 	}[k]
+}
+
+// name is the kind alone.
+func (k kind) name() string {
+	name := k.String()
+	return name[strings.IndexByte(name, ' ')+1:]
 }
 
 // value is any value that an expression can have. It is small, so that closures pass it in registers.

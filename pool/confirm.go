@@ -23,14 +23,15 @@ type channel struct {
 	lane *lane
 	gen  *generation
 	ch   *amqp.Channel
+	port *port
 
 	closes   chan *amqp.Error
-	returns  chan amqp.Return // as long as the window, so that the library's reader never waits
-	more     chan struct{}    // there is something in flight again
-	finished chan struct{}    // closed when the channel has gone and everything has its outcome
+	more     chan struct{} // the oldest message in flight has an outcome
+	finished chan struct{} // closed when the channel has gone and everything has its outcome
 
-	ring        []inflight // what is not confirmed, oldest at head
+	ring        []inflight // what is not told of its outcome, oldest at head
 	head, count int
+	first       uint64 // the sequence number of the oldest, counted from 0
 	gone        bool
 	reason      *amqp.Error // why it has gone, if the broker or the library has said
 	role        int         // which goroutine follows the confirms
@@ -39,11 +40,12 @@ type channel struct {
 
 // inflight is a message that is not confirmed.
 type inflight struct {
-	m            *Publishing
-	done         Completion
-	pub          *Publisher
-	confirmation *amqp.DeferredConfirmation
-	returned     *ErrReturned
+	m        *Publishing
+	done     Completion
+	pub      *Publisher
+	returned *ErrReturned
+	decided  bool // the broker has said basic.ack, or
+	nacked   bool // basic.nack
 }
 
 // outcome is what a sender is to be told.
@@ -60,7 +62,30 @@ func (c *channel) push(x inflight) {
 	c.count++
 	c.lane.open++
 	x.pub.open++
-	if c.count == 1 {
+}
+
+// confirmed notes what the broker says of a message, or of all up to it. It is called by the reader goroutine.
+func (c *channel) confirmed(tag uint64, multiple, ack bool) {
+	l := c.lane
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	last := int64(tag-c.first) - 1 // the broker counts from 1
+	if tag == 0 && multiple {
+		last = int64(c.count) - 1 // 0 stands for all
+	}
+	if last < 0 || last >= int64(c.count) {
+		return // told already, as unknown
+	}
+	from := last
+	if multiple {
+		from = 0
+	}
+	for i := from; i <= last; i++ {
+		if x := c.at(int(i)); !x.decided {
+			x.decided, x.nacked = true, !ack
+		}
+	}
+	if from == 0 {
 		select {
 		case c.more <- struct{}{}:
 		default:
@@ -73,13 +98,19 @@ func (c *channel) push(x inflight) {
 func (c *channel) follow(role int) {
 	var batch []outcome
 	for {
-		oldest := c.oldest()
-		if oldest == nil {
-			close(c.finished)
-			return
-		}
-		<-oldest.Done()
 		batch = c.collect(batch[:0])
+		if len(batch) == 0 {
+			if c.isOver() {
+				close(c.finished)
+				return
+			}
+			select {
+			case <-c.more:
+			case err := <-c.closes:
+				c.leave(err)
+			}
+			continue
+		}
 		for i := range batch {
 			batch[i].done.Done(batch[i].err)
 		}
@@ -89,26 +120,11 @@ func (c *channel) follow(role int) {
 	}
 }
 
-// oldest returns the oldest confirmation that is owed, as soon as there is one; nil when there will be none.
-func (c *channel) oldest() *amqp.DeferredConfirmation {
-	for {
-		c.lane.mu.Lock()
-		if c.count > 0 {
-			oldest := c.at(0).confirmation
-			c.lane.mu.Unlock()
-			return oldest
-		}
-		gone := c.gone
-		c.lane.mu.Unlock()
-		if gone {
-			return nil
-		}
-		select {
-		case <-c.more:
-		case err := <-c.closes:
-			c.leave(err)
-		}
-	}
+// isOver reports that nothing more can come.
+func (c *channel) isOver() bool {
+	c.lane.mu.Lock()
+	defer c.lane.mu.Unlock()
+	return c.gone && c.count == 0
 }
 
 // leave takes the channel from its senders.
@@ -130,34 +146,27 @@ func (c *channel) leaveLocked(err *amqp.Error) {
 	}
 }
 
-// collect takes what has been confirmed, as far as there is no gap, from the ring.
+// collect takes what has an outcome, as far as there is no gap, from the ring: all of it once the channel has gone.
 func (c *channel) collect(batch []outcome) []outcome {
 	l := c.lane
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for c.count > 0 {
 		x := c.at(0)
-		if !decided(x.confirmation) {
+		if !x.decided && !c.gone {
 			break
 		}
-		c.takeReturns() // a return comes before its confirm
 		batch = append(batch, outcome{x.done, x.pub, c.outcome(x)})
 		*x = inflight{}
 		c.head = (c.head + 1) % len(c.ring)
 		c.count--
+		c.first++
 	}
-	c.telling = true
-	l.wakeLocked()
+	if len(batch) > 0 {
+		c.telling = true
+		l.wakeLocked()
+	}
 	return batch
-}
-
-func decided(d *amqp.DeferredConfirmation) bool {
-	select {
-	case <-d.Done():
-		return true
-	default:
-		return false
-	}
 }
 
 // told counts outcomes that have been told, and reports whether the caller still has its role.
@@ -197,33 +206,25 @@ func (c *channel) relieveLocked() {
 	}
 }
 
-// outcome says how a message ended whose confirmation is decided.
+// outcome says how a message ended.
 func (c *channel) outcome(x *inflight) error {
 	n := &c.lane.pool.counters
 	switch {
 	case x.returned != nil:
 		n.returned.Add(1)
 		return x.returned
-	case x.confirmation.Acked():
-		n.confirmed.Add(1)
-		return nil
-	case !c.ch.IsClosed():
+	case !x.decided:
+		return c.loss(x.m)
+	case x.nacked:
 		n.nacked.Add(1)
 		return ErrNacked
 	}
-	return c.loss(x.m)
+	n.confirmed.Add(1)
+	return nil
 }
 
 // loss says how a message ended whose channel has gone.
 func (c *channel) loss(m *Publishing) error {
-	if !c.gone {
-		select {
-		case err := <-c.closes:
-			c.leaveLocked(err)
-		default:
-			c.leaveLocked(nil)
-		}
-	}
 	n := &c.lane.pool.counters
 	if c.reason != nil && c.reason.Server {
 		if err := c.fault(m); err != nil {

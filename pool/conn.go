@@ -42,18 +42,21 @@ type wire struct {
 	timeout time.Duration // for one write to make progress
 	limit   int           // of buffered bytes
 	drained chan struct{} // says that publishers who were told to wait may go on
-	blocked atomic.Bool   // the broker said that it does not read: be patient
+	blocked blocking
 
 	kick chan struct{} // wakes the flusher
 	gone chan struct{} // closed with the first error
 
+	framed bool // what is written are frames: they wait here until they are whole
+
 	mu       sync.Mutex
+	half     []byte        // of a frame, whose rest is still to be written
 	buffer   []byte        // waiting
 	spare    []byte        // the other buffer, while buffer is being written
 	sending  int           // bytes taken by the write under way
 	writing  bool          // a write is under way
 	corks    int           // publishers that hold back
-	writers  int           // that will say end
+	writers  int           // ports that have published and will say end
 	timer    *time.Timer   // ends a cork that lasts too long
 	watchdog *time.Timer   // ends a write that lasts too long
 	empty    chan struct{} // closed when nothing is buffered any more; nil when nobody waits for it
@@ -61,6 +64,35 @@ type wire struct {
 	full     bool // a publisher was told to wait
 	reserved int  // bytes promised to publishers
 	err      error
+}
+
+// blocking is what the broker says with connection.blocked: that it does not read. It is silent then for as long
+// as it likes, and has all the time that it usually has once it reads again.
+type blocking struct {
+	active atomic.Bool
+	ended  atomic.Pointer[time.Time]
+}
+
+// set notes what the broker said, and reports whether that is new. It is for one goroutine.
+func (b *blocking) set(active bool) bool {
+	if b.active.Load() == active {
+		return false
+	}
+	if !active {
+		now := time.Now()
+		b.ended.Store(&now)
+	}
+	b.active.Store(active)
+	return true
+}
+
+// excuses reports whether the broker may have been silent for d because it did not read.
+func (b *blocking) excuses(d time.Duration) bool {
+	if b.active.Load() {
+		return true
+	}
+	ended := b.ended.Load()
+	return ended != nil && time.Since(*ended) < d
 }
 
 // newWire wraps conn, which is socket or TLS over it.
@@ -96,11 +128,33 @@ func (w *wire) Write(b []byte) (int, error) {
 	if w.err != nil {
 		return 0, w.err
 	}
-	if len(w.buffer)+w.sending+len(b) > w.limit {
+	if len(w.buffer)+len(w.half)+w.sending+len(b) > w.limit {
 		w.failLocked(errOverflow)
 		return 0, w.err
 	}
-	w.buffer = append(w.buffer, b...)
+	w.addLocked(b)
+	w.wroteLocked()
+	return len(b), nil
+}
+
+// addLocked buffers b. The library writes a large frame in pieces, and a port may write between two of them: what is not whole waits.
+func (w *wire) addLocked(b []byte) {
+	switch {
+	case !w.framed:
+		w.buffer = append(w.buffer, b...)
+	case len(w.half) == 0:
+		n := wholeFrames(b)
+		w.buffer, w.half = append(w.buffer, b[:n]...), append(w.half, b[n:]...)
+	default:
+		w.half = append(w.half, b...)
+		n := wholeFrames(w.half)
+		w.buffer = append(w.buffer, w.half[:n]...)
+		w.half = append(w.half[:0], w.half[n:]...)
+	}
+}
+
+// wroteLocked sends what has been buffered, unless somebody holds it back or will send it.
+func (w *wire) wroteLocked() {
 	switch {
 	case len(w.buffer) >= corkLimit:
 		w.flushLocked()
@@ -110,7 +164,6 @@ func (w *wire) Write(b []byte) (int, error) {
 	default:
 		w.flushLocked()
 	}
-	return len(b), nil
 }
 
 // cork holds back what is written until uncork.
@@ -128,14 +181,7 @@ func (w *wire) uncork() {
 	w.mu.Unlock()
 }
 
-// begin says that the caller is about to write something, and will say end.
-func (w *wire) begin() {
-	w.mu.Lock()
-	w.writers++
-	w.mu.Unlock()
-}
-
-// end says that something has been written for which size bytes were reserved. What is buffered is sent
+// end says that what a port has published, for which size bytes were reserved, may leave. What is buffered is sent
 // at once, or held back for as long as a cork lasts.
 func (w *wire) end(size int, hold bool) {
 	w.mu.Lock()
@@ -272,7 +318,7 @@ func (w *wire) writeAll(out []byte) (done int, err error) {
 // stalled is called when the socket has taken nothing for a while. A broker that has said that it
 // blocks publishers is waited for.
 func (w *wire) stalled() {
-	if w.blocked.Load() {
+	if w.blocked.excuses(w.timeout) {
 		w.watchdog.Reset(w.timeout)
 		return
 	}
@@ -327,7 +373,7 @@ func (w *wire) failLocked(err error) {
 		return
 	}
 	w.err = err
-	w.buffer, w.spare = nil, nil
+	w.buffer, w.spare, w.half = nil, nil, nil
 	w.timer.Stop()
 	close(w.gone)
 	_ = w.socket.Close()
@@ -343,7 +389,7 @@ func (w *wire) cause() error {
 // Close implements net.Conn: it tries for a moment to send what is left, the library's last word to the
 // broker, and closes the socket.
 func (w *wire) Close() error {
-	if !w.blocked.Load() {
+	if !w.blocked.active.Load() {
 		w.lastWords()
 	}
 	w.fail(net.ErrClosed)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sourcegraph/conc"
@@ -150,7 +151,7 @@ func TestWireGivesUpOnAStall(t *testing.T) {
 func TestWireIsPatientWhileTheBrokerBlocks(t *testing.T) {
 	near, far := socketPair(t)
 	w := running(t, near, near, time.Millisecond, 64<<20)
-	w.blocked.Store(true)
+	w.blocked.set(true)
 	const size = 32 << 20
 	_, _ = w.Write(make([]byte, size))
 	// The broker reads again after many times the timeout.
@@ -163,6 +164,29 @@ func TestWireIsPatientWhileTheBrokerBlocks(t *testing.T) {
 	if n, err := io.CopyN(io.Discard, far, size); err != nil {
 		t.Fatal(n, err)
 	}
+}
+
+// TestPatienceBeginsAnew expects that a broker that reads again has as long as ever, not what a timer
+// that was set before has left.
+func TestPatienceBeginsAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b blocking
+		is := func(what string, want bool) {
+			t.Helper()
+			if got := b.excuses(3 * time.Second); got != want {
+				t.Errorf("%s: %t", what, got)
+			}
+		}
+		is("never blocked", false)
+		b.set(true)
+		time.Sleep(time.Minute)
+		is("blocked", true)
+		b.set(false)
+		time.Sleep(2 * time.Second)
+		is("reads since two seconds", true)
+		time.Sleep(2 * time.Second)
+		is("reads since four seconds", false)
+	})
 }
 
 func TestWireCloseSaysWhatIsLeft(t *testing.T) {
@@ -207,9 +231,12 @@ func TestWireCorkMakesOneWrite(t *testing.T) {
 	w.armed = true // the delay of the cork is not what is tested
 	w.cork()
 	w.cork()
+	x := &port{wire: w, id: 1}
+	m := &Publishing{Publishing: text("0123456789")}
 	for range 50 {
-		w.begin()
-		_, _ = w.Write([]byte("0123456789"))
+		if err := x.publish(m, 0); err != nil {
+			t.Fatal(err)
+		}
 		w.end(0, true)
 	}
 	if writes.n != 0 {
@@ -224,7 +251,8 @@ func TestWireCorkMakesOneWrite(t *testing.T) {
 	if writes.n != 2 {
 		t.Errorf("%d writes after the uncork", writes.n)
 	}
-	if got, err := io.ReadAll(io.LimitReader(far, 501)); err != nil || len(got) != 501 {
+	size := 50*len(appendPublish(nil, 1, m, 0)) + 1
+	if got, err := io.ReadAll(io.LimitReader(far, int64(size))); err != nil || len(got) != size {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
 }

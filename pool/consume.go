@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"time"
 
@@ -158,22 +157,21 @@ func (c *consumer) subscribe(g *generation) (*Session, error) {
 	if c.o.Priority != nil {
 		args["x-priority"] = int64(*c.o.Priority)
 	}
-	err := g.call(func() (err error) {
-		if s.ch, err = g.conn.Channel(); err != nil {
-			return fmt.Errorf("open a channel: %w", err)
-		}
-		s.closes = s.ch.NotifyClose(make(chan *amqp.Error, 1))
-		s.cancels = s.ch.NotifyCancel(make(chan string, 1))
-		if err = s.ch.Qos(c.o.Prefetch, 0, false); err != nil {
-			return fmt.Errorf("set the prefetch: %w", err)
-		}
-		s.deliveries, err = s.ch.Consume(c.o.Queue, s.tag, false, c.o.Exclusive, false, false, args)
-		return err
-	})
+	err := s.open()
+	if err == nil {
+		err = g.call(func() (err error) {
+			s.cancels = s.ch.NotifyCancel(make(chan string, 1))
+			if err = s.ch.Qos(c.o.Prefetch, 0, false); err != nil {
+				return fmt.Errorf("set the prefetch: %w", err)
+			}
+			s.port.delivered = s.inbox.put
+			s.port.listen()
+			s.ends, err = s.ch.Consume(c.o.Queue, s.tag, false, c.o.Exclusive, false, false, args)
+			return err
+		})
+	}
 	if err != nil {
-		if s.ch != nil {
-			_ = g.call(s.ch.Close)
-		}
+		s.close()
 		return nil, c.explain(err)
 	}
 	c.pool.log.Info("subscribed to a queue", "queue", c.o.Queue, "consumer_tag", s.tag, "prefetch", c.o.Prefetch)
@@ -182,8 +180,8 @@ func (c *consumer) subscribe(g *generation) (*Session, error) {
 
 // explain says what to do about a refused subscription.
 func (c *consumer) explain(err error) error {
-	var said *amqp.Error
-	if !errors.As(err, &said) || !said.Server {
+	said := brokerSaid(err)
+	if said == nil {
 		return err
 	}
 	advice := "see the broker's log"
@@ -223,7 +221,7 @@ func (c *consumer) deliver(ctx context.Context, s *Session) error {
 	}
 	err := s.whyEnded()
 	s.end(true)
-	_ = s.gen.call(s.ch.Close)
+	s.close()
 	c.keep(s)
 	return err
 }
@@ -231,45 +229,22 @@ func (c *consumer) deliver(ctx context.Context, s *Session) error {
 // receive fills chunk with what has arrived. It waits for the first delivery; it returns 0 when ctx has
 // ended or there will be none.
 func (s *Session) receive(ctx context.Context, chunk []Delivery) (n int) {
-	select {
-	case d, ok := <-s.deliveries:
-		if !ok || ctx.Err() != nil {
-			return 0
+	for ended := false; ctx.Err() == nil; {
+		if !s.ch.IsClosed() { // else the broker delivers them again
+			n = s.inbox.take(chunk, s)
 		}
-		chunk[0] = Delivery{Delivery: d, Session: s}
-	default:
+		if n > 0 || ended {
+			return n
+		}
 		s.rest()
 		select {
-		case d, ok := <-s.deliveries:
-			if !ok || ctx.Err() != nil {
-				return 0
-			}
-			chunk[0] = Delivery{Delivery: d, Session: s}
+		case <-s.inbox.more:
+		case <-s.ends:
+			ended = true // but what came before can be there
 		case <-ctx.Done():
-			return 0
 		}
 	}
-	for n = 1; n < len(chunk); n++ {
-		if !s.next(&chunk[n]) {
-			break
-		}
-	}
-	return n
-}
-
-// next takes one more delivery if it is there. The library offers deliveries one by one from a goroutine
-// of its own: that one is given the chance to run.
-func (s *Session) next(d *Delivery) (ok bool) {
-	for range 2 {
-		select {
-		case d.Delivery, ok = <-s.deliveries:
-			d.Session = s
-			return ok
-		default:
-			runtime.Gosched()
-		}
-	}
-	return false
+	return 0
 }
 
 // whyEnded says why there are no more deliveries.
@@ -295,7 +270,7 @@ func (c *consumer) finish(s *Session) {
 	s.rest()
 	c.await(s)
 	s.end(true)
-	_ = s.gen.call(s.ch.Close)
+	s.close()
 	c.settleOld()
 }
 

@@ -260,8 +260,8 @@ func (p *Pool) declareOne(s *scratch, e *entity, bad map[string]bool) (*Topology
 	if err == nil {
 		return nil, nil
 	}
-	var said *amqp.Error
-	if !errors.As(err, &said) || !said.Server || said.Code == amqp.ConnectionForced {
+	said := brokerSaid(err)
+	if said == nil || said.Code == amqp.ConnectionForced {
 		return nil, fmt.Errorf("declare %s: %w", e.key(), err)
 	}
 	problem.Code, problem.Broker = said.Code, said.Reason

@@ -117,7 +117,7 @@ func (p *Pool) dial(ctx context.Context, name string) (*generation, error) {
 }
 
 func (p *Pool) dialAddress(ctx context.Context, a address, name string) (*generation, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.opts.DialTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, p.opts.DialTimeout, fmt.Errorf("no answer within %s", p.opts.DialTimeout))
 	defer cancel()
 	a, err := p.identified(ctx, a)
 	if err != nil {
@@ -127,10 +127,11 @@ func (p *Pool) dialAddress(ctx context.Context, a address, name string) (*genera
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", a.redacted(), err)
 	}
+	w.framed = true
 	g := newGeneration(p, a, w)
 	stop := context.AfterFunc(ctx, func() { w.fail(context.Cause(ctx)) })
 	g.conn, err = amqp.Open(w, p.config(a, name))
-	if !stop() && err == nil {
+	if !stop() && brokerSaid(err) == nil {
 		err = context.Cause(ctx)
 	}
 	if err != nil {
@@ -231,8 +232,8 @@ func refusal(a address, err error) error {
 			Advice: "enable it there (auth_mechanisms; for EXTERNAL, the plugin rabbitmq_auth_mechanism_ssl)",
 		}
 	}
-	var said *amqp.Error
-	if !errors.As(err, &said) || !said.Server {
+	said := brokerSaid(err)
+	if said == nil {
 		if errors.Is(err, amqp.ErrCredentials) || errors.Is(err, amqp.ErrVhost) {
 			err = errors.New("the broker closed the connection without saying why")
 		}

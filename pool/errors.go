@@ -3,6 +3,8 @@ package pool
 import (
 	"errors"
 	"fmt"
+
+	amqp "github.com/rabbitmq/amqp091-go"
 )
 
 var (
@@ -95,6 +97,15 @@ type TopologyError struct {
 
 func (e *TopologyError) Error() string {
 	return fmt.Sprintf("declare %s %q (%s): %s: %s", e.Entity, e.Name, e.Asked, e.Broker, e.Advice)
+}
+
+// brokerSaid returns what the broker itself said, or nil: the library makes errors of the same type.
+func brokerSaid(err error) *amqp.Error {
+	var said *amqp.Error
+	if errors.As(err, &said) && said.Server {
+		return said
+	}
+	return nil
 }
 
 // IsPermanent reports that sending the same message again would fail again: it was returned, is

@@ -109,8 +109,8 @@ func (p *Pool) lookUp(name string) error {
 	err = s.do(func(ch *amqp.Channel) error {
 		return ch.ExchangeDeclarePassive(name, amqp.ExchangeDirect, true, false, false, false, nil)
 	})
-	var said *amqp.Error
-	if !errors.As(err, &said) || !said.Server {
+	said := brokerSaid(err)
+	if said == nil {
 		return err
 	}
 	if said.Code == amqp.NotFound {

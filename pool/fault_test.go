@@ -121,6 +121,19 @@ func (f *traffic) flows(n int64) {
 	testbroker.Eventually(f.t, patience, func() bool { return f.done.Load() >= want }, "messages flow")
 }
 
+// lost waits until the pool has given up both connections: one that it still has would live on.
+func (f *traffic) lost() {
+	f.t.Helper()
+	testbroker.Eventually(f.t, patience, func() bool {
+		for _, l := range f.p.links() {
+			if l.stateNow() != StateDialing {
+				return false
+			}
+		}
+		return true
+	}, "both connections are lost")
+}
+
 // reconnected waits until both connections have been made again, since before.
 func (f *traffic) reconnected(before uint64) {
 	f.t.Helper()
@@ -143,14 +156,20 @@ func (f *traffic) end() {
 	if err := f.p.Close(within(f.t, patience)); err != nil {
 		f.t.Error(err)
 	}
+	left := testbroker.Drain(f.t, f.direct, flowing)
+	for _, d := range left {
+		f.seen[d.MessageId]++
+	}
 	f.audit()
 	if s.Leases != 0 || s.Unsettled != 0 || s.DoubleSettle != 0 {
 		f.t.Errorf("%+v", s)
 	}
-	if n := testbroker.Depth(f.t, f.direct, flowing); n != 0 {
-		f.t.Errorf("%d messages are left", n)
+	// The broker may go on reading a lost connection, and its messages arrive, after the queue was empty.
+	if s.Reconnects == 0 && len(left) > 0 {
+		f.t.Errorf("%d messages are left", len(left))
 	}
-	f.t.Logf("%d sent, %d confirmed, %d unknown, %d stale acknowledgements, %d reconnects", f.sent.Load(), f.done.Load(), s.Unknown, s.StaleAcks, s.Reconnects)
+	f.t.Logf("%d sent, %d confirmed, %d unknown, %d stale acknowledgements, %d left, %d reconnects",
+		f.sent.Load(), f.done.Load(), s.Unknown, s.StaleAcks, len(left), s.Reconnects)
 }
 
 // missing counts messages that were confirmed and have not been delivered.
@@ -170,6 +189,11 @@ func (f *traffic) audit() {
 	defer f.mu.Unlock()
 	if got := int64(len(f.told)); got != f.sent.Load() {
 		f.t.Errorf("%d of %d messages have an outcome", got, f.sent.Load())
+	}
+	for id := range f.seen {
+		if f.told[id] == nil {
+			f.t.Errorf("%q has arrived, and nobody has sent it", id)
+		}
 	}
 	for id, told := range f.told {
 		switch {
@@ -214,14 +238,14 @@ func TestFaultsOfTheNetwork(t *testing.T) {
 		"silence": func(f *traffic, x *testproxy.Proxy) {
 			before := f.p.Stats().Reconnects
 			x.Blackhole(true)
-			testbroker.Eventually(f.t, patience, func() bool { return f.p.State() == StateDialing }, "silence is noticed")
+			f.lost()
 			x.Blackhole(false)
 			f.reconnected(before)
 		},
 		"half open": func(f *traffic, x *testproxy.Proxy) {
 			before := f.p.Stats().Reconnects
 			x.HalfOpen(true)
-			testbroker.Eventually(f.t, patience, func() bool { return f.p.State() == StateDialing }, "silence is noticed")
+			f.lost()
 			x.HalfOpen(false)
 			f.reconnected(before)
 		},
@@ -234,7 +258,7 @@ func TestFaultsOfTheNetwork(t *testing.T) {
 			before := f.p.Stats().Reconnects
 			x.Refuse(true)
 			x.Reset()
-			testbroker.Eventually(f.t, patience, func() bool { return f.p.State() == StateDialing }, "the pool dials")
+			f.lost()
 			x.Refuse(false)
 			f.reconnected(before)
 		},
@@ -255,21 +279,22 @@ func TestFaultsOfTheNetwork(t *testing.T) {
 func TestFaultsOfTheBroker(t *testing.T) {
 	node := testbroker.Private(t)
 	for _, fault := range []struct {
-		name  string
-		cause func(f *traffic)
+		name      string
+		heartbeat time.Duration
+		cause     func(f *traffic)
 	}{
-		{"paused", func(f *traffic) {
+		{"paused", time.Second, func(f *traffic) {
 			before := f.p.Stats().Reconnects
 			if err := node.Pause(); err != nil {
 				t.Fatal(err)
 			}
-			testbroker.Eventually(f.t, patience, func() bool { return f.p.State() == StateDialing }, "silence is noticed")
+			f.lost()
 			if err := node.Unpause(); err != nil {
 				t.Fatal(err)
 			}
 			f.reconnected(before)
 		}},
-		{"killed", func(f *traffic) {
+		{"killed", time.Second, func(f *traffic) {
 			before := f.p.Stats().Reconnects
 			if err := node.Kill(); err != nil {
 				t.Fatal(err)
@@ -279,7 +304,8 @@ func TestFaultsOfTheBroker(t *testing.T) {
 			}
 			f.reconnected(before)
 		}},
-		{"out of memory", func(f *traffic) {
+		// No machine is so busy that the broker's silence is longer than three of these.
+		{"out of memory", 5 * time.Second, func(f *traffic) {
 			before := f.p.Stats().Reconnects
 			setWatermark(t, node, "0.000001")
 			testbroker.Eventually(f.t, patience, func() bool { return f.p.State() == StateBlocked }, "publishers are blocked")
@@ -287,7 +313,7 @@ func TestFaultsOfTheBroker(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 			if !testing.Short() {
-				time.Sleep(30 * time.Second) // through several heartbeats, and the time for a write
+				time.Sleep(30 * time.Second) // through several heartbeats, and ten times the time for a write
 			}
 			if s := f.p.Stats(); s.Reconnects != before {
 				t.Errorf("a connection was given up: %+v", s)
@@ -300,7 +326,9 @@ func TestFaultsOfTheBroker(t *testing.T) {
 		}},
 	} {
 		t.Run(fault.name, func(t *testing.T) {
-			f := run(t, start(t, faultOptions(node.URL())), node.URL())
+			o := faultOptions(node.URL())
+			o.Heartbeat = fault.heartbeat
+			f := run(t, start(t, o), node.URL())
 			f.flows(500)
 			fault.cause(f)
 			f.flows(500)

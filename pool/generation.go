@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -27,9 +26,8 @@ type generation struct {
 	born time.Time // when it was opened
 	wg   conc.WaitGroup
 
-	ctx     context.Context // ends with the connection; its cause says why
-	cancel  context.CancelCauseFunc
-	blocked atomic.Bool
+	ctx    context.Context // ends with the connection; its cause says why
+	cancel context.CancelCauseFunc
 
 	exchanges exchanges
 }
@@ -83,12 +81,13 @@ func (g *generation) lossCause(err *amqp.Error) error {
 }
 
 func (g *generation) setBlocked(b amqp.Blocking) {
-	if g.blocked.Swap(b.Active) == b.Active {
-		return
+	if g.wire.blocked.set(b.Active) {
+		g.pool.blockedChanged(g, b)
 	}
-	g.wire.blocked.Store(b.Active)
-	g.pool.blockedChanged(g, b)
 }
+
+// blocked reports that the broker does not read.
+func (g *generation) blocked() bool { return g.wire.blocked.active.Load() }
 
 // end closes the socket at once and waits until nothing of the connection is left. It is for one caller.
 func (g *generation) end(err error) {
@@ -99,7 +98,7 @@ func (g *generation) end(err error) {
 
 // close says goodbye to the broker, for grace at most, and ends the connection.
 func (g *generation) close(grace time.Duration) {
-	if !g.blocked.Load() {
+	if !g.blocked() {
 		watchdog := time.AfterFunc(grace, func() { g.wire.fail(errClosing) })
 		_ = g.conn.CloseDeadline(time.Now().Add(grace))
 		watchdog.Stop()
@@ -116,7 +115,7 @@ func (g *generation) lost() bool { return g.ctx.Err() != nil || g.conn.IsClosed(
 func (g *generation) call(f func() error) error {
 	var watchdog *time.Timer
 	watchdog = time.AfterFunc(g.pool.opts.CallTimeout, func() {
-		if g.blocked.Load() {
+		if g.wire.blocked.excuses(g.pool.opts.CallTimeout) {
 			watchdog.Reset(g.pool.opts.CallTimeout)
 			return
 		}

@@ -139,8 +139,7 @@ func (g *getter) ask(gen *generation, queue string, forget bool) (*Delivery, boo
 		return err
 	})
 	if err != nil {
-		var said *amqp.Error
-		if errors.As(err, &said) && said.Server && said.Code == amqp.NotFound {
+		if said := brokerSaid(err); said != nil && said.Code == amqp.NotFound {
 			err = &ErrNoQueue{queue, said.Reason}
 		}
 		return nil, false, err
@@ -170,13 +169,11 @@ func (g *getter) session(gen *generation, queue string) (*Session, error) {
 	}
 	g.evict()
 	s = newSession(gen, MaxChunk)
-	err := gen.call(func() (err error) {
-		s.ch, err = gen.conn.Channel()
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open a channel: %w", err)
+	if err := s.open(); err != nil {
+		s.close()
+		return nil, err
 	}
+	s.port.listen() // for the end of the channel; what is got comes by the library
 	g.mu.Lock()
 	g.sessions[queue] = s
 	g.mu.Unlock()
@@ -189,7 +186,7 @@ func (g *getter) drop(queue string, s *Session) {
 	delete(g.sessions, queue)
 	g.mu.Unlock()
 	s.end(true)
-	_ = s.gen.call(s.ch.Close)
+	s.close()
 }
 
 // evict closes a channel with nothing unsettled, if there are many.
@@ -204,7 +201,7 @@ func (g *getter) evict() {
 		case <-s.allSettled():
 			delete(g.sessions, queue)
 			s.end(true)
-			_ = s.gen.call(s.ch.Close)
+			s.close()
 			return
 		default:
 		}
@@ -223,7 +220,7 @@ func (g *getter) drain(ctx context.Context) bool {
 		}
 		delete(g.sessions, queue)
 		s.end(true)
-		_ = s.gen.call(s.ch.Close)
+		s.close()
 	}
 	return true
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"io"
 	"sync/atomic"
+	"time"
 )
 
 const (
@@ -16,10 +17,8 @@ const (
 	// maxHeaderFrame is the largest content header that is looked at. A larger one passes, and the library closes the connection.
 	maxHeaderFrame = 16 << 20
 
-	frameHead       = 1 + 2 + 4 // type, channel, size
-	frameTypeHeader = 2
-	frameEnd        = 0xCE
-	headersFlag     = 1 << 13
+	// aliveEvery is how often, at least, the library is told that the broker is alive while all that it sends is for ports.
+	aliveEvery = 500 * time.Millisecond
 )
 
 // inbound reads the AMQP frames that a broker sends, for the client library. Every byte passes as it came, but for content
@@ -29,10 +28,14 @@ const (
 // library has no use for half a frame, so nothing is held up. BenchmarkInbound and BenchmarkConsume watch the cost: what was
 // buffered before is buffered now, and nothing is allocated unless a headers table is replaced.
 //
+// Frames that are for a [port] it gives to that one, each once it is whole; the library does not see them. So that the library knows
+// that the broker is alive, it sees a heartbeat for them from time to time.
+//
 // Read is for one goroutine; setFrameMax is for any.
 type inbound struct {
 	src      io.Reader
 	frameMax atomic.Uint32 // as negotiated; 0 when it is not known yet, or there is none
+	ports    ports
 
 	buf  []byte
 	r    int    // where Read goes on
@@ -41,7 +44,11 @@ type inbound struct {
 	skip int64  // bytes of the last frame that have not arrived, and pass
 	out  []byte // what is left of a frame that stands in for the one at ok, once all before that has been handed out
 	next int    // where that one ends; 0 when none is replaced
-	err  error  // of src; for good
+	err  error  // of src, or of a port; for good
+
+	again bool      // more can be found out once all before ok has been handed out
+	taken bool      // a port has taken something since alive
+	alive time.Time // when the library was last given something
 }
 
 func newInbound(src io.Reader) *inbound {
@@ -66,6 +73,12 @@ func (in *inbound) Read(p []byte) (int, error) {
 		case in.next > 0:
 			in.r, in.ok, in.next, in.out = in.next, in.next, 0, nil
 			in.scan()
+		case in.again:
+			in.again = false
+			in.scan()
+		case in.taken && in.skip == 0 && time.Since(in.alive) >= aliveEvery:
+			in.taken, in.alive = false, time.Now()
+			in.out = heartbeat
 		case in.err != nil && in.r < in.w:
 			in.ok = in.w // half a frame
 		case in.err != nil:
@@ -102,33 +115,62 @@ func (in *inbound) fill() int {
 	return n
 }
 
-// scan goes on from ok: it finds out what may be handed out, and stops at a frame that is to be replaced.
+// scan goes on from ok: it finds out what may be handed out, and gives ports what is theirs. It stops at a frame that is to be replaced,
+// and at one for a port while something before it has not been handed out.
 func (in *inbound) scan() {
 	here := min(in.skip, int64(in.w-in.ok))
 	in.ok += int(here)
 	if in.skip -= here; in.skip > 0 {
 		return
 	}
-	b := in.buf[in.ok:in.w] // from the next frame on
-	for len(b) >= frameHead {
+	for in.w-in.ok >= frameHead {
+		b := in.buf[in.ok:in.w] // from the next frame on
 		size := frameHead + int64(binary.BigEndian.Uint32(b[3:])) + 1
-		if b[0] == frameTypeHeader && size <= maxHeaderFrame {
-			if size > int64(len(b)) {
-				break
+		whole := size <= int64(len(b))
+		if p := in.ports.of(b); p != nil && p.mine(b[0]) && in.fits(b[0], size) {
+			if !whole {
+				return
+			}
+			if in.r < in.ok {
+				in.again = true
+				return
+			}
+			taken, err := p.take(b[:size], in)
+			if err != nil {
+				in.err, in.w = err, in.ok
+				return
+			}
+			if taken {
+				in.taken = true
+				in.ok += int(size)
+				in.r = in.ok
+				continue
+			}
+		} else if b[0] == frameTypeHeader && size <= maxHeaderFrame {
+			if !whole {
+				return
 			}
 			if in.out = in.examine(b[:size]); in.out != nil {
-				in.next = in.w - len(b) + int(size)
-				break
+				in.next = in.ok + int(size)
+				return
 			}
 		}
-		if size > int64(len(b)) {
+		if !whole {
 			in.skip = size - int64(len(b))
-			b = nil
-			break
+			in.ok = in.w
+			return
 		}
-		b = b[size:]
+		in.ok += int(size)
 	}
-	in.ok = in.w - len(b)
+}
+
+// fits reports that a frame is no larger than it may be. The library closes the connection over a larger one.
+func (in *inbound) fits(kind byte, size int64) bool {
+	if kind == frameTypeHeader {
+		return size <= maxHeaderFrame
+	}
+	limit := int64(in.frameMax.Load())
+	return limit == 0 || size <= limit
 }
 
 // examine looks at a whole content header frame. It returns nil if the library can read it, else a frame to stand in for it: with
@@ -165,7 +207,7 @@ func findHeaders(frame []byte) (from, to int) {
 		return 0, 0
 	}
 	flags := binary.BigEndian.Uint16(frame[frameHead+contentHeader-2:])
-	if flags&headersFlag == 0 {
+	if flags&flagHeaders == 0 {
 		return 0, 0
 	}
 	from = frameHead + contentHeader

@@ -2,7 +2,6 @@ package pool
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -66,13 +65,17 @@ func (l *lane) openChannel(g *generation) (*channel, error) {
 		if c.ch, err = g.conn.Channel(); err != nil {
 			return err
 		}
+		c.closes = c.ch.NotifyClose(make(chan *amqp.Error, 1))
 		return c.ch.Confirm(false)
 	})
 	if err != nil {
 		return nil, err
 	}
-	c.closes = c.ch.NotifyClose(make(chan *amqp.Error, 1))
-	c.returns = c.ch.NotifyReturn(make(chan amqp.Return, len(c.ring)))
+	if c.port, err = g.openPort(c.ch); err != nil {
+		return nil, err
+	}
+	c.port.confirmed, c.port.returned = c.confirmed, c.cameBack
+	c.port.listen()
 	return c, nil
 }
 
@@ -84,6 +87,7 @@ func (l *lane) serve(c *channel) {
 	l.mu.Unlock()
 	c.follow(0)
 	<-c.finished
+	c.port.close()
 }
 
 // send publishes m, or tells done why not.
@@ -163,9 +167,9 @@ const (
 func (l *lane) room(size int) (*channel, obstacle) {
 	c := l.channel
 	switch {
-	case c == nil || c.ch.IsClosed():
+	case c == nil || c.port.shut.Load() || c.ch.IsClosed():
 		return nil, noChannel
-	case c.gen.blocked.Load():
+	case c.gen.blocked():
 		return nil, blocked
 	case c.count == len(c.ring):
 		return nil, windowFull
@@ -338,10 +342,9 @@ func (c *channel) send(pub *Publisher, m *Publishing, done Completion, header in
 		l.wake()
 		return false, err
 	}
-	w.begin()
-	confirmation, err := c.ch.PublishWithDeferredConfirm(m.Exchange, m.RoutingKey, m.Mandatory, false, m.Publishing)
-	if err == nil {
-		c.push(inflight{m: m, done: done, pub: pub, confirmation: confirmation})
+	sent = c.port.publish(m, size) == nil
+	if sent {
+		c.push(inflight{m: m, done: done, pub: pub})
 		l.pool.counters.published.Add(1)
 	}
 	if c.count < len(c.ring) {
@@ -349,17 +352,5 @@ func (c *channel) send(pub *Publisher, m *Publishing, done Completion, header in
 	}
 	l.mu.Unlock()
 	w.end(size, pub.corked.Load() == w)
-	if err == nil {
-		return true, nil
-	}
-	return false, c.notSent(err)
-}
-
-// notSent tells a channel that has gone, which is nothing against the message, from a message that the
-// library refuses. (The library closes the connection when it has begun to write such a message.)
-func (c *channel) notSent(err error) error {
-	if c.ch.IsClosed() || errors.Is(err, amqp.ErrClosed) || c.gen.wire.cause() != nil {
-		return nil
-	}
-	return &ErrInvalid{"message", err.Error()}
+	return sent, nil
 }

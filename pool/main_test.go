@@ -48,9 +48,12 @@ func within(t testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
-// opened opens a pool that reconnects fast; it is closed when the test ends.
+// opened opens a pool that reconnects fast and logs to the test; it is closed when the test ends.
 func opened(t testing.TB, o Options) *Pool {
 	t.Helper()
+	if o.Logger == nil { // a test that fails shows what the pool went through
+		o.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	}
 	p, err := Open(o)
 	if err != nil {
 		t.Fatal(err)

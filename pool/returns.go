@@ -8,19 +8,18 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// takeReturns matches the messages that came back to those in flight. A return carries no sequence
+// cameBack matches a message that came back to those in flight. A return carries no sequence
 // number, but the whole message, and comes before the confirm; so it belongs to the oldest of those in
-// flight that look the same. The lane is locked.
-func (c *channel) takeReturns() {
-	for len(c.returns) > 0 {
-		r := <-c.returns
-		x := c.match(&r)
-		if x == nil {
-			c.lane.pool.log.Error("the broker returned a message that is not in flight", "exchange", r.Exchange, "routing_key", r.RoutingKey)
-			continue
-		}
-		x.returned = &ErrReturned{Code: r.ReplyCode, Text: r.ReplyText, Exchange: r.Exchange, RoutingKey: r.RoutingKey}
+// flight that look the same. It is called by the reader goroutine.
+func (c *channel) cameBack(r *amqp.Return) {
+	c.lane.mu.Lock()
+	defer c.lane.mu.Unlock()
+	x := c.match(r)
+	if x == nil {
+		c.lane.pool.log.Error("the broker returned a message that is not in flight", "exchange", r.Exchange, "routing_key", r.RoutingKey)
+		return
 	}
+	x.returned = &ErrReturned{Code: r.ReplyCode, Text: r.ReplyText, Exchange: r.Exchange, RoutingKey: r.RoutingKey}
 }
 
 // match returns the message in flight that came back. Where none is quite the same, which a plugin of the
@@ -31,7 +30,7 @@ func (c *channel) match(r *amqp.Return) *inflight {
 	likeness := 0
 	for i := range c.count {
 		x := c.at(i)
-		if !x.m.Mandatory || x.returned != nil {
+		if !x.m.Mandatory || x.returned != nil || x.decided {
 			continue
 		}
 		switch n := alike(x.m, r); {

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -40,9 +41,12 @@ type Session struct {
 	ch   *amqp.Channel
 	tag  string // the consumer's
 
-	deliveries <-chan amqp.Delivery
-	closes     chan *amqp.Error
-	cancels    chan string
+	port *port
+
+	inbox   inbox
+	ends    <-chan amqp.Delivery // closed when there will be no more deliveries; they come by the port
+	closes  chan *amqp.Error
+	cancels chan string
 
 	mu      sync.Mutex
 	acks    tracker
@@ -55,11 +59,39 @@ type Session struct {
 }
 
 func newSession(g *generation, prefetch int) *Session {
-	s := &Session{pool: g.pool, gen: g, acks: newTracker(prefetch)}
-	s.ack = func(tag uint64, multiple bool) { _ = s.ch.Ack(tag, multiple) }
+	s := &Session{pool: g.pool, gen: g, inbox: newInbox(), acks: newTracker(prefetch)}
+	s.ack = func(tag uint64, multiple bool) {
+		bits := byte(0)
+		if multiple {
+			bits = bitMultiple
+		}
+		s.port.settle(basicAck, tag, bits)
+	}
 	s.timer = time.AfterFunc(time.Hour, s.tick)
 	s.timer.Stop()
 	return s
+}
+
+// open opens the session's channel.
+func (s *Session) open() error {
+	return s.gen.call(func() (err error) {
+		if s.ch, err = s.gen.conn.Channel(); err != nil {
+			return fmt.Errorf("open a channel: %w", err)
+		}
+		s.closes = s.ch.NotifyClose(make(chan *amqp.Error, 1))
+		s.port, err = s.gen.openPort(s.ch)
+		return err
+	})
+}
+
+// close closes the channel, if there is one.
+func (s *Session) close() {
+	if s.port != nil {
+		s.port.close()
+	}
+	if s.ch != nil {
+		_ = s.gen.call(s.ch.Close)
+	}
 }
 
 func (o Outcome) String() string {
@@ -88,10 +120,10 @@ func (s *Session) Settle(tag uint64, o Outcome) {
 		n.stale.Add(1)
 	case o == Reject:
 		n.rejected.Add(1)
-		_ = s.ch.Reject(tag, false)
+		s.port.settle(basicReject, tag, 0)
 	case o == Requeue:
 		n.requeued.Add(1)
-		_ = s.ch.Nack(tag, false, true)
+		s.port.settle(basicNack, tag, bitNackRequeue)
 	}
 	s.sendLocked()
 	if s.acks.unsettled == 0 && s.settled != nil {
@@ -128,7 +160,7 @@ func (s *Session) Stale() bool {
 	return s.staleLocked()
 }
 
-func (s *Session) staleLocked() bool { return s.ended || s.ch.IsClosed() }
+func (s *Session) staleLocked() bool { return s.ended || s.port.shut.Load() || s.ch.IsClosed() }
 
 // sendLocked sends the acknowledgements that are due.
 func (s *Session) sendLocked() {

@@ -164,7 +164,7 @@ func (p *Pool) stateLocked() State {
 func (l *link) stateNow() State {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.state == StateReady && l.gen != nil && l.gen.blocked.Load() {
+	if l.state == StateReady && l.gen != nil && l.gen.blocked() {
 		return StateBlocked
 	}
 	return l.state

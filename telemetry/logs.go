@@ -24,7 +24,8 @@ func (h traces) Handle(ctx context.Context, r slog.Record) error {
 }
 
 func (h traces) WithAttrs(attrs []slog.Attr) slog.Handler { return traces{h.Handler.WithAttrs(attrs)} }
-func (h traces) WithGroup(name string) slog.Handler       { return traces{h.Handler.WithGroup(name)} }
+
+func (h traces) WithGroup(name string) slog.Handler { return traces{h.Handler.WithGroup(name)} }
 
 // errorPause is how often it is logged that exporting does not work, at most.
 const errorPause = time.Minute

@@ -24,20 +24,22 @@ var four = flag.Bool("rabbitmq4", os.Getenv("PIPE_FAULTS_RABBITMQ") == "4", "use
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	code := run(m)
-	os.Exit(code)
+	os.Exit(pipetest.Main(tests{m}))
 }
 
-func run(m *testing.M) int {
-	defer func() {
-		if own.node == nil {
-			return
-		}
-		if err := own.node.Stop(context.Background()); err != nil {
-			fmt.Fprintln(os.Stderr, "faults:", err)
-		}
-	}()
-	return pipetest.Main(m)
+// tests are those of the package, after which the node that they break is stopped.
+type tests struct{ *testing.M }
+
+func (t tests) Run() int {
+	code := t.M.Run()
+	if own.node == nil {
+		return code
+	}
+	if err := own.node.Stop(background); err != nil {
+		fmt.Fprintln(os.Stderr, "faults:", err)
+		code = max(code, 1)
+	}
+	return code
 }
 
 // own is a node that tests may break, one at a time.

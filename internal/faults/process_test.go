@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pipeamqp/pipe/internal/pipetest"
 )
 
 // moments is how often pipe is killed, or stopped.
@@ -15,38 +17,31 @@ const moments = 100
 // chance is a moment at random, in which a process that has just begun to work is at any point of it.
 func chance() { time.Sleep(rand.N(80 * time.Millisecond)) }
 
-// TestKilled kills pipe at random moments under load.
-func TestKilled(t *testing.T) {
+// endsAgainAndAgain ends pipe at random moments under load, and lets the last one finish.
+func endsAgainAndAgain(t *testing.T, end func(*pipetest.Process), want expectation) {
 	r := newRig(t, "classic", steady(t))
 	f := r.feed(2500)
 	for range moments {
 		p := r.start()
 		r.moves(1)
 		chance()
-		p.Kill()
+		end(p)
 	}
 	p := r.start()
-	n := f.stop()
+	want.published, want.faults, want.again = f.stop(), moments, int(f.again.Load())
 	r.empties()
 	p.Stop()
-	r.counts(expectation{published: n, faults: moments, again: int(f.again.Load())})
+	r.counts(want)
+}
+
+// TestKilled kills pipe at random moments under load.
+func TestKilled(t *testing.T) {
+	endsAgainAndAgain(t, (*pipetest.Process).Kill, expectation{})
 }
 
 // TestTerminated stops pipe at random moments under load, as an operator does: nothing is doubled, and the order is kept.
 func TestTerminated(t *testing.T) {
-	r := newRig(t, "classic", steady(t))
-	f := r.feed(2500)
-	for range moments {
-		p := r.start()
-		r.moves(1)
-		chance()
-		p.Stop()
-	}
-	p := r.start()
-	n := f.stop()
-	r.empties()
-	p.Stop()
-	r.counts(expectation{published: n, faults: moments, ordered: true})
+	endsAgainAndAgain(t, (*pipetest.Process).Stop, expectation{ordered: true})
 }
 
 // TestPaused stops pipe where it is and lets it go on, for moments that are shorter and longer than its connections bear.

@@ -52,17 +52,27 @@ func newRig(t testing.TB, kind string, nodes ...*rabbitmq.Node) *rig {
 	return r
 }
 
-// declare makes what the rig consists of; what is there stays.
+// declare makes what the rig consists of; what is there stays. A broker that has just started may refuse for a while.
 func (r *rig) declare() {
 	r.t.Helper()
-	r.admin(func(ch *amqp.Channel) error {
-		for name, kind := range map[string]string{"x": "topic", "dead": "fanout"} {
-			if err := ch.ExchangeDeclare(name, kind, true, false, false, false, nil); err != nil {
+	var err error
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		if err = r.try(declareAll(r.kind)); err == nil {
+			return
+		}
+	}
+	r.t.Fatal(err)
+}
+
+func declareAll(kind string) func(*amqp.Channel) error {
+	return func(ch *amqp.Channel) error {
+		for name, exchange := range map[string]string{"x": "topic", "dead": "fanout"} {
+			if err := ch.ExchangeDeclare(name, exchange, true, false, false, false, nil); err != nil {
 				return err
 			}
 		}
 		for _, name := range []string{"in", "out", "parked"} {
-			arguments := amqp.Table{"x-queue-type": r.kind}
+			arguments := amqp.Table{"x-queue-type": kind}
 			if name == "in" {
 				arguments["x-dead-letter-exchange"] = "dead"
 			}
@@ -74,7 +84,7 @@ func (r *rig) declare() {
 			return err
 		}
 		return ch.QueueBind("parked", "", "dead", false, nil)
-	})
+	}
 }
 
 // admin does something on a channel of its own.

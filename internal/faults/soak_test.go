@@ -45,7 +45,7 @@ var soakFaults = []struct {
 }{
 	{"broker restarted", func(s *soaking) { s.must(s.node.Restart(background)) }},
 	{"broker killed", func(s *soaking) {
-		s.want.forgotten += 1000 // two seconds of the feed
+		s.forgets()
 		s.must(s.node.Kill())
 		time.Sleep(s.upTo(2 * time.Second))
 		s.must(s.node.Resume(background))

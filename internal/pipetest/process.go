@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sourcegraph/conc"
 	"go.uber.org/goleak"
 
 	"github.com/pipeamqp/pipe/internal/testbroker"
@@ -23,7 +24,7 @@ const patience = 90 * time.Second
 
 // Main runs the tests of a package as [testbroker.Main] does, and removes what they built. Use it as
 // func TestMain(m *testing.M) { os.Exit(pipetest.Main(m)) }.
-func Main(m *testing.M, options ...goleak.Option) int {
+func Main(m testbroker.Tests, options ...goleak.Option) int {
 	dir, err := os.MkdirTemp("", "pipe-test-")
 	if err != nil {
 		panic(err)
@@ -109,13 +110,14 @@ func StartWith(t testing.TB, o Options) *Process {
 	if err := p.Cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	go func() {
+	var waiting conc.WaitGroup
+	waiting.Go(func() {
+		defer close(p.Waited)
 		_ = p.Cmd.Wait()
-		close(p.Waited)
-	}()
+	})
 	t.Cleanup(func() {
 		p.Signal(syscall.SIGKILL)
-		<-p.Waited
+		waiting.Wait()
 		if t.Failed() {
 			t.Logf("pipe printed:\n%s", p.Tail())
 		}

@@ -36,9 +36,12 @@ var shared struct {
 	made   int
 }
 
+// Tests are the tests of a package: a [*testing.M], or something around it.
+type Tests interface{ Run() int }
+
 // Main runs the tests of a package, stops the node that they started, if they did, and then looks for goroutines that are left.
 // Use it as func TestMain(m *testing.M) { os.Exit(testbroker.Main(m)) }.
-func Main(m *testing.M, options ...goleak.Option) int {
+func Main(m Tests, options ...goleak.Option) int {
 	code := m.Run()
 	if shared.own {
 		if err := shared.node.Stop(context.Background()); err != nil {

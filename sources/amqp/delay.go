@@ -30,10 +30,12 @@ var rungs = []time.Duration{
 }
 
 func rungName(pause time.Duration) string {
-	name := pause.String() // as 1m0s
-	name = strings.TrimSuffix(strings.TrimSuffix(name, "0s"), "0m")
-	if pause < time.Minute {
-		name = pause.String()
+	name := pause.String() // as 10s, 10m0s, 1h0m0s
+	if minutes, ok := strings.CutSuffix(name, "m0s"); ok {
+		name = minutes + "m"
+	}
+	if hours, ok := strings.CutSuffix(name, "h0m"); ok {
+		name = hours + "h"
 	}
 	return delayPrefix + name
 }

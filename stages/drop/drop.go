@@ -20,5 +20,8 @@ var _ engine.Stage = Stage{}
 // New makes the stage. It cannot fail.
 func New(Config) (Stage, error) { return Stage{}, nil }
 
+// KeepsBody says that messages leave with the body that they came with, but for what is assigned.
+func (Stage) KeepsBody() {}
+
 // Process emits nothing.
 func (Stage) Process(context.Context, *engine.Message, func(*engine.Message)) error { return nil }

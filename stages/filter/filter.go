@@ -29,6 +29,9 @@ func New(c Config) (*Stage, error) {
 	return &Stage{keep: c.Keep}, nil
 }
 
+// KeepsBody says that messages leave with the body that they came with, but for what is assigned.
+func (*Stage) KeepsBody() {}
+
 // Process emits the message, unchanged, if the condition holds for it.
 func (s *Stage) Process(_ context.Context, m *engine.Message, emit func(*engine.Message)) error {
 	keep, err := s.keep.Eval(m)

@@ -47,6 +47,9 @@ func New(c Config) (*Stage, error) {
 	return s, nil
 }
 
+// KeepsBody says that messages leave with the body that they came with, but for what is assigned.
+func (*Stage) KeepsBody() {}
+
 // Process logs the message and emits it. A line that the log's level hides costs nothing.
 func (s *Stage) Process(ctx context.Context, m *engine.Message, emit func(*engine.Message)) error {
 	if s.log.Enabled(ctx, s.level) {

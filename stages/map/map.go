@@ -30,6 +30,9 @@ func New(c Config) (*Stage, error) {
 	return &Stage{edit: expr.NewEdit(c.Set, c.Unset)}, nil
 }
 
+// KeepsBody says that messages leave with the body that they came with, but for what is assigned.
+func (*Stage) KeepsBody() {}
+
 // Process changes the message and emits it.
 func (s *Stage) Process(_ context.Context, m *engine.Message, emit func(*engine.Message)) error {
 	if err := s.edit.Apply(m); err != nil {

@@ -61,6 +61,9 @@ func New(c Config) (*Stage, error) {
 	return s, nil
 }
 
+// KeepsBody says that messages leave with the body that they came with, but for what is assigned.
+func (*Stage) KeepsBody() {}
+
 // Process notes on the message where it goes, and emits it.
 func (s *Stage) Process(_ context.Context, m *engine.Message, emit func(*engine.Message)) error {
 	to, err := s.choose(m)

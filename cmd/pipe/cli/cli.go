@@ -89,7 +89,7 @@ been confirmed.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, err) })
 	root.AddCommand(
 		a.runCommand(), a.validateCommand(), a.fmtCommand(), a.declareCommand(), a.delaysCommand(), a.stagesCommand(),
-		a.brokerCommand(), a.demoCommand(), a.versionCommand(), exitCodesTopic(),
+		a.functionsCommand(), a.evalCommand(), a.brokerCommand(), a.demoCommand(), a.versionCommand(), exitCodesTopic(),
 	)
 	return root
 }

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,10 +13,8 @@ import (
 )
 
 type declareFlags struct {
-	load    loadFlags
-	log     logFlags
-	timeout time.Duration
-	dryRun  bool
+	brokerFlags
+	dryRun bool
 }
 
 func (a *app) declareCommand() *cobra.Command {
@@ -36,37 +33,25 @@ for retries included (pipe.delay.*).`,
 		Args: atLeastOne("pipeline file"),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.declare(cmd.Context(), args, flags) },
 	}
-	flags.load.add(cmd)
-	flags.log.add(cmd)
+	flags.add(cmd)
 	cmd.Flags().BoolVar(&flags.dryRun, "dry-run", false, "print what would be declared, and do not connect")
-	cmd.Flags().DurationVar(&flags.timeout, "timeout", 30*time.Second, "how long to wait for the brokers")
 	return cmd
 }
 
 func (a *app) declare(ctx context.Context, args []string, flags declareFlags) error {
-	out, err := a.output(flags.log)
-	if err != nil {
-		return err
-	}
-	c, err := a.load(args, flags.load, out.log, "")
-	if err != nil {
-		return err
-	}
-	if flags.dryRun {
-		return a.printTopology(c)
-	}
-	stops := watchSignals(ctx, out.stopping)
-	defer stops.release()
-	limited, cancel := context.WithTimeout(stops.ctx, flags.timeout)
-	defer cancel()
-	s := newSession(c, out.log, runOptions(out.log, closeAtOnce, nil), stops.now)
-	err = s.declare(limited)
-	if limited.Err() != nil && stops.ctx.Err() == nil {
-		for _, name := range slices.Sorted(maps.Keys(s.connections)) {
-			out.log.Error("no broker within the timeout", "connection", name, "timeout", flags.timeout.String())
+	return a.atBrokers(ctx, args, flags.brokerFlags, func(ctx context.Context, c *config.Config, out *output, stops *stops) error {
+		if flags.dryRun {
+			return a.printTopology(c)
 		}
-	}
-	return stops.exit(outcome(err))
+		s := newSession(c, out.log, runOptions(out.log, closeAtOnce, nil), stops.now)
+		err := s.declare(ctx)
+		if ctx.Err() != nil && stops.ctx.Err() == nil {
+			for _, name := range slices.Sorted(maps.Keys(s.connections)) {
+				out.log.Error("no broker within the timeout", "connection", name, "timeout", flags.timeout.String())
+			}
+		}
+		return outcome(err)
+	})
 }
 
 // printTopology prints what the connections of a configuration declare.

@@ -13,15 +13,14 @@ import (
 	amqp091 "github.com/rabbitmq/amqp091-go"
 	"github.com/spf13/cobra"
 
+	"github.com/pipeamqp/pipe/config"
 	"github.com/pipeamqp/pipe/pool"
 	"github.com/pipeamqp/pipe/sources/amqp"
 )
 
 type delaysFlags struct {
-	load    loadFlags
-	log     logFlags
-	remove  bool
-	timeout time.Duration
+	brokerFlags
+	remove bool
 }
 
 func (a *app) delaysCommand() *cobra.Command {
@@ -40,37 +39,25 @@ the exchange is removed: no more comes in, and what is there goes back in its ti
 		Args: atLeastOne("pipeline file"),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.delays(cmd.Context(), args, flags) },
 	}
-	flags.load.add(cmd)
-	flags.log.add(cmd)
+	flags.add(cmd)
 	cmd.Flags().BoolVar(&flags.remove, "remove", false, "remove the queues in which nothing waits")
-	cmd.Flags().DurationVar(&flags.timeout, "timeout", 30*time.Second, "how long to wait for the brokers")
 	return cmd
 }
 
 func (a *app) delays(ctx context.Context, args []string, flags delaysFlags) error {
-	out, err := a.output(flags.log)
-	if err != nil {
-		return err
-	}
-	c, err := a.load(args, flags.load, out.log, "")
-	if err != nil {
-		return err
-	}
-	stops := watchSignals(ctx, out.stopping)
-	defer stops.release()
-	ctx, cancel := context.WithTimeout(stops.ctx, flags.timeout)
-	defer cancel()
-	w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
-	var errs []error
-	for _, name := range slices.Sorted(maps.Keys(c.Connections)) {
-		fmt.Fprintf(w, "connection %s\n", name)
-		p, err := c.Connections[name].WithoutTopology()
-		if err == nil {
-			err = delaysOf(ctx, w, p, flags.remove)
+	return a.atBrokers(ctx, args, flags.brokerFlags, func(ctx context.Context, c *config.Config, _ *output, _ *stops) error {
+		w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
+		var errs []error
+		for _, name := range slices.Sorted(maps.Keys(c.Connections)) {
+			fmt.Fprintf(w, "connection %s\n", name)
+			p, err := c.Connections[name].WithoutTopology()
+			if err == nil {
+				err = delaysOf(ctx, w, p, flags.remove)
+			}
+			errs = append(errs, err)
 		}
-		errs = append(errs, err)
-	}
-	return stops.exit(errors.Join(errors.Join(errs...), w.Flush()))
+		return errors.Join(errors.Join(errs...), w.Flush())
+	})
 }
 
 // delaysOf shows or removes the queues of one broker.

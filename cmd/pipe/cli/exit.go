@@ -26,7 +26,8 @@ func exitCodesTopic() *cobra.Command {
     0   it did what it was asked to, or was interrupted and finished what was under way
     1   it failed while it ran: a pipeline stopped by itself, a file could not be written, ...
     2   the command line is wrong
-    3   a pipeline file is wrong; or "pipe fmt --check" found one that is not formatted
+    3   a pipeline file is wrong, or the expression of "pipe eval"; or "pipe fmt --check" found
+        a file that is not formatted
     4   the broker refused: login, virtual host or a declaration. Trying again will not help
         until somebody changes the broker or the file. (Where other pipelines carried on, it
         is reported when they have ended.)

@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/spf13/cobra"
@@ -68,4 +70,34 @@ func (a *app) writeDiagnostics(files map[string]*hcl.File, diags hcl.Diagnostics
 		width = columns(f)
 	}
 	_ = config.WriteDiagnostics(a.Err, files, diags, width, colourful(a.Err))
+}
+
+// brokerFlags are the flags of commands that do something at the brokers of pipeline files, and exit.
+type brokerFlags struct {
+	load    loadFlags
+	log     logFlags
+	timeout time.Duration
+}
+
+func (f *brokerFlags) add(cmd *cobra.Command) {
+	f.load.add(cmd)
+	f.log.add(cmd)
+	cmd.Flags().DurationVar(&f.timeout, "timeout", 30*time.Second, "how long to wait for the brokers")
+}
+
+// atBrokers calls work with what the files say; its context ends with the timeout, and at the first interrupt.
+func (a *app) atBrokers(ctx context.Context, args []string, flags brokerFlags, work func(context.Context, *config.Config, *output, *stops) error) error {
+	out, err := a.output(flags.log)
+	if err != nil {
+		return err
+	}
+	c, err := a.load(args, flags.load, out.log, "")
+	if err != nil {
+		return err
+	}
+	stops := watchSignals(ctx, out.stopping)
+	defer stops.release()
+	limited, cancel := context.WithTimeout(stops.ctx, flags.timeout)
+	defer cancel()
+	return stops.exit(work(limited, c, out, stops))
 }

@@ -143,11 +143,15 @@ func (a *app) writeReference(d config.Doc, markdown bool) error {
 	if markdown {
 		return d.WriteMarkdown(a.Out, 1)
 	}
-	width := 80
+	return d.WriteText(a.Out, a.textWidth())
+}
+
+// textWidth is how many columns text for people has.
+func (a *app) textWidth() int {
 	if f, ok := terminal(a.Out); ok {
-		width = min(columns(f), 100)
+		return min(columns(f), 100)
 	}
-	return d.WriteText(a.Out, width)
+	return 80
 }
 
 // kinds lists the kinds of all roles, and the other blocks.

@@ -79,6 +79,7 @@ func (h leveled) Enabled(_ context.Context, l slog.Level) bool { return l >= h.l
 func (h leveled) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return leveled{h.Handler.WithAttrs(attrs), h.level}
 }
+
 func (h leveled) WithGroup(name string) slog.Handler {
 	return leveled{h.Handler.WithGroup(name), h.level}
 }

@@ -25,13 +25,12 @@ func overHTTP(r *otlptest.Receiver) []string {
 
 // flow is a way of messages through several programs, and the traces that it leaves.
 type flow struct {
-	http      bool     // how all export; otherwise gRPC
-	custom    bool     // pipe with a stage that works on groups
-	hcl       []string // a process each
-	publish   int      // messages to the queue "in"
-	consume   map[string]int
-	want      []string // trees
-	relations string
+	http    bool     // how all export; otherwise gRPC
+	custom  bool     // pipe with a stage that works on groups
+	hcl     []string // a process each
+	publish int      // messages to the queue "in"
+	consume map[string]int
+	want    []string // trees
 }
 
 const declared = `
