@@ -187,6 +187,9 @@ type ConsumeOptions struct {
 	Priority *int
 	// Arguments are further arguments of basic.consume, as x-stream-offset.
 	Arguments Table
+	// OnState, if set, is called with nil when the queue is subscribed to, and with the reason when it no longer is, or cannot be: then
+	// the pool tries again. It is called by the goroutine of Consume, and must not wait.
+	OnState func(err error)
 }
 
 // String returns the name and the addresses, without passwords.
