@@ -1,6 +1,10 @@
 package config
 
-import "reflect"
+import (
+	"reflect"
+
+	"github.com/pipeamqp/pipe/telemetry"
+)
 
 // Blocks returns the reference of what files consist of: the blocks at the top of a file, with those inside them. Sources,
 // stages and sinks are described by [Describe].
@@ -11,7 +15,9 @@ func Blocks() []Doc {
 	declare.Blocks = []Doc{blockDoc[exchangeBlock]("exchange"), blockDoc[queueBlock]("queue"), blockDoc[bindingBlock]("binding")}
 	pipeline := blockDoc[pipelineBlock]("pipeline")
 	locals := Doc{Kind: "locals", Text: "Values with names: each argument is one, and is referred to as local.NAME.", Many: true}
-	return []Doc{variable, locals, blockDoc[functionBlock]("function"), connection, declare, pipeline}
+	telemetryDoc := blockDoc[telemetry.Config]("telemetry")
+	telemetryDoc.Many = false
+	return []Doc{variable, locals, blockDoc[functionBlock]("function"), connection, declare, telemetryDoc, pipeline}
 }
 
 func blockDoc[T any](kind string) Doc {

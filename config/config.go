@@ -14,6 +14,7 @@ import (
 
 	"github.com/pipeamqp/pipe/engine"
 	"github.com/pipeamqp/pipe/pool"
+	"github.com/pipeamqp/pipe/telemetry"
 )
 
 // Options say what a configuration is made of beside its files.
@@ -38,6 +39,8 @@ type Options struct {
 type Config struct {
 	// Connections are those that something uses, by name. They are opened, but not started.
 	Connections map[string]*pool.Pool
+	// Telemetry is what the files say about telemetry; nil where they say nothing.
+	Telemetry *telemetry.Config
 	// Pipelines are in the order of the files, branches among them.
 	Pipelines []*engine.Pipeline
 	// Uses says, by the name of a pipeline, what it cannot run without.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pipeamqp/pipe/engine"
 	"github.com/pipeamqp/pipe/expr"
+	"github.com/pipeamqp/pipe/telemetry"
 )
 
 // loader makes one configuration.
@@ -37,6 +38,7 @@ type loader struct {
 	defined   []expr.Definition // each after those that it calls
 
 	connections map[string]*connection
+	telemetry   *telemetry.Config
 	entities    []*entity
 	bindings    []*binding
 	pipelines   []*pipeline
@@ -48,6 +50,7 @@ type rootBlocks struct {
 	Locals      []*hclsyntax.Block `hcl:"locals,block"`
 	Functions   []*hclsyntax.Block `hcl:"function,block"`
 	Connections []*hclsyntax.Block `hcl:"connection,block"`
+	Telemetry   []*hclsyntax.Block `hcl:"telemetry,block"`
 	Declares    []*hclsyntax.Block `hcl:"declare,block"`
 	Pipelines   []*hclsyntax.Block `hcl:"pipeline,block"`
 }
@@ -96,6 +99,7 @@ func (l *loader) check(c *Config) {
 	l.setConnections()
 	l.setTopology()
 	l.openConnections()
+	l.setTelemetry()
 	l.setPipelines()
 	l.checkBranches()
 	l.checkUnused()

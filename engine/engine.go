@@ -101,6 +101,12 @@ type Corker interface {
 	Uncork()
 }
 
+// Readier is implemented by a source or sink that knows whether it can work just now. Ready is called from any goroutine.
+type Readier interface {
+	// Ready returns nil, or an error that says why not.
+	Ready() error
+}
+
 // Starter is implemented by a component that has something to do before messages flow.
 type Starter interface {
 	Start(ctx context.Context) error

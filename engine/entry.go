@@ -51,6 +51,7 @@ type entry struct {
 	failure  atomic.Pointer[Failure]
 	failedAt atomic.Uint64 // the sinks that have failed in this attempt
 	settled  atomic.Bool
+	traced   atomic.Pointer[traced] // the span of the attempt at work
 }
 
 var errLost = errors.New("the message was lost inside the pipeline")
@@ -65,7 +66,7 @@ func newLedger(r *run) *ledger {
 // open makes the entries of a chunk of deliveries.
 func (l *ledger) open(deliveries []Delivery) []*entry {
 	c := &chunk{entries: make([]entry, len(deliveries))}
-	if l.run.holdLimit > 0 {
+	if l.run.holdLimit > 0 || l.run.measure {
 		c.opened = time.Now()
 	}
 	c.left.Store(int32(len(deliveries)))
@@ -131,6 +132,10 @@ func (e *entry) release() {
 			}
 			member.release()
 		}
+		if f != nil {
+			failSpan(e.span(), f)
+		}
+		endSpan(e.span())
 	case f == nil:
 		e.settle(Ack)
 	default:
@@ -144,9 +149,28 @@ func (e *entry) settle(o Outcome) {
 		return
 	}
 	e.run.stats.settled(o)
-	e.settler.Settle(e.tag, o)
+	e.tellSettler(o)
 	if e.chunk.left.Add(-1) == 0 {
 		e.run.ledger.forget(e.chunk)
+	}
+}
+
+// tellSettler settles, and ends the span of the attempt.
+func (e *entry) tellSettler(o Outcome) {
+	span := e.span()
+	if span == nil {
+		e.settler.Settle(e.tag, o)
+	} else {
+		settle := span.Settle(o)
+		e.settler.Settle(e.tag, o)
+		endSpan(settle)
+		span.End()
+	}
+	if e.run.measure {
+		e.run.stats.took.record(time.Since(e.chunk.opened), span)
+		if sent := e.input.Properties.Timestamp; !sent.IsZero() && o == Ack {
+			e.run.stats.latency.record(max(0, time.Since(sent)), span)
+		}
 	}
 }
 

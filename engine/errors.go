@@ -19,6 +19,26 @@ const (
 	KindPanic      Kind = "panic"      // a component panicked
 )
 
+// kinds are all that there are, and what stands for one that a component made up.
+var kinds = [...]Kind{
+	KindExpression, KindStage, KindSchema, KindUnroutable, KindNacked, KindTooLarge, KindTimeout, KindConnection, KindPanic, KindOther,
+}
+
+// KindOther is what telemetry calls a kind that is not in the list. No failure has it.
+const KindOther Kind = "_OTHER"
+
+// Listed returns the kind, or KindOther if it is not in the list.
+func (k Kind) Listed() Kind { return kinds[kindIndex(k)] }
+
+func kindIndex(k Kind) int {
+	for i, known := range kinds {
+		if k == known {
+			return i
+		}
+	}
+	return len(kinds) - 1
+}
+
 // Failure is what went wrong with a message: the error, and where it happened. It is read by sinks
 // that take failed messages and by expressions as error.kind, error.message, error.stage and
 // error.attempt.

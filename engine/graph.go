@@ -24,6 +24,7 @@ type graph struct {
 type stage struct {
 	node        *StageNode
 	label       string
+	meter       *meter
 	slots       chan struct{} // bounds the calls at once
 	breaker     *breaker
 	errorTarget []Target
@@ -34,6 +35,9 @@ type stage struct {
 // sink is a SinkNode made ready. All graphs share it.
 type sink struct {
 	node      *SinkNode
+	pipeline  string // the one that it is written in
+	address   Address
+	meter     *meter
 	label     string
 	bit       uint64 // in the sets of sinks that an entry keeps; 0 if there are too many sinks
 	slots     chan struct{}
@@ -63,13 +67,16 @@ type compiler struct {
 	thens     map[*Retry]*sink
 	bits      map[string]uint64
 	paths     [64]string
+	meters    map[any]*meter // by node; empty where nothing is measured
+	measure   bool
 	log       *slog.Logger
 	errs      []error
 }
 
-func newCompiler(pipelines []*Pipeline, log *slog.Logger) *compiler {
+func newCompiler(pipelines []*Pipeline, log *slog.Logger, measure bool) *compiler {
 	c := &compiler{
 		pipelines: make(map[string]*Pipeline), sinks: make(map[*SinkNode]*sink), log: log,
+		meters: make(map[any]*meter), measure: measure,
 		breakers: make(map[*Breaker]*breaker), thens: make(map[*Retry]*sink), bits: make(map[string]uint64),
 	}
 	for _, p := range pipelines {
@@ -100,6 +107,7 @@ func (c *compiler) sinksOf(p *Pipeline) {
 			c.errorf("pipeline %q: two sinks are named %q", p.Name, n.Name)
 		}
 		s := &sink{node: n, label: "sink." + n.Name, slots: slotsFor(n.Concurrency)}
+		s.pipeline, s.address, s.meter = p.Name, addressOf(n.Sink), c.meter(n)
 		s.breaker = c.breaker(p, s.label, n.Breaker)
 		s.bit = c.bit(p.Name + "." + n.Name)
 		if s.slots == nil && s.breaker == nil {
@@ -178,6 +186,14 @@ func (c *compiler) breaker(p *Pipeline, label string, b *Breaker) *breaker {
 	return c.breakers[b]
 }
 
+// meter makes the meter of a component, which all graphs share; nil where nothing is measured.
+func (c *compiler) meter(node any) *meter {
+	if c.measure && c.meters[node] == nil {
+		c.meters[node] = new(meter)
+	}
+	return c.meters[node]
+}
+
 func slotsFor(n int) chan struct{} {
 	if n <= 0 {
 		return nil
@@ -216,7 +232,7 @@ func (c *compiler) graph(p *Pipeline, branches map[string]*graph) *graph {
 }
 
 func (c *compiler) stage(p *Pipeline, g *graph, n *StageNode) *stage {
-	s := &stage{node: n, label: n.Kind + "." + n.Name, slots: slotsFor(n.Concurrency)}
+	s := &stage{node: n, label: n.Kind + "." + n.Name, slots: slotsFor(n.Concurrency), meter: c.meter(n)}
 	s.breaker = c.breaker(p, s.label, n.Breaker)
 	if (n.Stage == nil) == (n.Aggregator == nil) {
 		c.errorf("pipeline %q: %s must have either a stage or an aggregator", p.Name, s.label)
@@ -298,6 +314,9 @@ func (w *worker) complete(g *graph, i int, grp *group) {
 		ge.attempt = max(ge.attempt, m.entry.attempt-1)
 	}
 	ge.begin()
+	if w.run.tracer != nil {
+		w.run.traceGroup(s.node, ge, g.name)
+	}
 	outer, input, again := w.e, w.input, w.again
 	w.e, w.input, w.again = ge, nil, false
 	w.done = append(w.done, ge)
@@ -313,7 +332,10 @@ func (w *worker) complete(g *graph, i int, grp *group) {
 
 func (w *worker) aggregate(g *graph, i int, grp *group) *Failure {
 	start := len(w.buf)
+	meter := g.stages[i].meter
+	began := meter.start()
 	err := g.stages[i].aggregate(w, grp.members)
+	meter.stop(began, len(w.buf)-start, err, w.e.span())
 	if err == nil {
 		return w.stepAll(g, i+1, start)
 	}
@@ -330,6 +352,9 @@ func (w *worker) aggregate(g *graph, i int, grp *group) *Failure {
 func (s *stage) aggregate(w *worker, group []*Message) (err error) {
 	defer rescue(&err)
 	ctx := w.run.ctx
+	if span := w.e.span(); span != nil {
+		ctx = span.Context(ctx)
+	}
 	if s.node.Timeout > 0 {
 		limited, cancel := context.WithTimeout(ctx, s.node.Timeout)
 		defer cancel()

@@ -124,6 +124,7 @@ func (r *run) record(h history) map[string]any {
 // failed decides about a delivery whose last outcome has come and that has failed.
 func (r *run) failed(e *entry, f *Failure) {
 	r.stats.failed.Add(1)
+	failSpan(e.span(), f)
 	e.remember()
 	switch {
 	case r.stopping.Load() || e.settler.Stale():
@@ -204,8 +205,18 @@ func rounded(d time.Duration) string {
 func (r *run) delay(e *entry, pause time.Duration) {
 	m := e.input.Clone()
 	m.Headers.Set(RetryHeader, r.record(e.history))
+	var publish Span
+	if span := e.span(); span != nil {
+		to := r.address
+		to.Destination = delayDestination
+		publish = span.Publish(r.pipeline.Name, "retry", to, m)
+	}
 	started := r.spawn(func() {
 		r.delayer.Delay(r.ctx, m, pause, func(err error) {
+			if err != nil {
+				failSpan(publish, newFailure(err, "retry", e.attempt, nil))
+			}
+			endSpan(publish)
 			switch {
 			case err == nil:
 				r.stats.delayed.Add(1)
@@ -219,9 +230,13 @@ func (r *run) delay(e *entry, pause time.Duration) {
 		})
 	})
 	if !started {
+		endSpan(publish)
 		e.settle(Abandon)
 	}
 }
+
+// delayDestination is what traces call the place where a delayer holds messages.
+const delayDestination = "delay"
 
 // wait tries a delivery again after a pause, in which it is held here.
 func (r *run) wait(e *entry, pause time.Duration) {
@@ -229,6 +244,9 @@ func (r *run) wait(e *entry, pause time.Duration) {
 		r.log.Info("a message has been held for so long that the broker would lose patience: it is given back", "message_id", e.input.Properties.MessageID)
 		e.settle(Requeue)
 		return
+	}
+	if e.letter == nil {
+		endSpan(e.span()) // this attempt is over
 	}
 	r.clock.at(time.Now().Add(pause), func() { r.again(e) })
 }
@@ -282,7 +300,7 @@ func (r *run) again(e *entry) {
 func (r *run) retake(e *entry) {
 	e.message = e.input.Clone()
 	e.begin()
-	r.lanes.take([]*entry{e})
+	r.take([]*entry{e})
 }
 
 // early keeps back what has come before it is due. The delayer may have held it for less than the whole pause.
@@ -318,7 +336,7 @@ func (r *run) dueNow(e *entry) {
 
 // report logs what becomes of a delivery that failed.
 func (r *run) report(e *entry, f *Failure, what string) {
-	r.logFailure(f, e.input.Properties.MessageID, what)
+	r.logFailure(e.span(), f, e.input.Properties.MessageID, what)
 }
 
 // remember notes which sinks need not be sent to again: those that have confirmed all that they were sent.

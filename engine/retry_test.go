@@ -239,16 +239,17 @@ func TestPauseAndResume(t *testing.T) {
 		source, out := enginetest.NewSource(messages("1")...), new(enginetest.Sink)
 		source.Endless = true
 		r := runner(t, engine.RunOptions{}, one(source, out))
-		r.Pause()
-		r.Pause()
+		r.Pause("p", true)
+		r.Pause("p", true)
+		r.Pause("another", true)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 		defer cancel()
 		defer time.AfterFunc(time.Minute, func() {
 			if len(out.Received()) != 0 {
 				t.Error("a message has come through")
 			}
-			r.Resume()
-			r.Resume()
+			r.Pause("p", false)
+			r.Pause("p", false)
 		}).Stop()
 		if err := r.Run(ctx); err != nil || len(out.Received()) != 1 {
 			t.Errorf("%v, %d messages", err, len(out.Received()))

@@ -33,7 +33,11 @@ type run struct {
 	delayer     Delayer
 	holdLimit   time.Duration
 	location    string
+	address     Address
 	version     string
+
+	tracer  Tracer // nil: nothing is traced
+	measure bool
 
 	thens map[*Retry]*sink
 	bits  map[string]uint64 // of sinks, by their path
@@ -47,11 +51,12 @@ type run struct {
 	closed  bool
 }
 
-func newRun(c *compiler, p *Pipeline, o RunOptions, paused *gate) *run {
+func newRun(c *compiler, p *Pipeline, o RunOptions) *run {
 	r := &run{
-		pipeline: p, graph: c.root(p), clock: newClock(), turn: newTurn(), paused: paused,
+		pipeline: p, graph: c.root(p), clock: newClock(), turn: newTurn(), paused: newGate(),
 		log: o.Logger.With("pipeline", p.Name), version: o.Version,
 		thens: c.thens, bits: c.bits, paths: c.paths,
+		tracer: o.Tracer, measure: o.Measure, address: addressOf(p.Source),
 	}
 	r.ledger = newLedger(r)
 	if d, ok := p.Source.(DeadLetterer); ok {
@@ -104,9 +109,19 @@ func (r *run) runSource(ctx context.Context) (err error) {
 		r.paused.wait(ctx)
 		r.stats.in.Add(int64(len(chunk)))
 		if entries := r.early(r.ledger.open(chunk)); len(entries) > 0 {
-			r.lanes.take(entries)
+			r.take(entries)
 		}
 	})
+}
+
+// take begins an attempt at each of the entries.
+func (r *run) take(entries []*entry) {
+	if r.tracer != nil {
+		for _, e := range entries {
+			r.trace(e)
+		}
+	}
+	r.lanes.take(entries)
 }
 
 // spawn runs f in a goroutine of the run's own, unless the run is over.
@@ -168,12 +183,14 @@ func (r *run) onError(o *Options) OnErrorAction {
 // tolerated notes a failure that the file says to live with.
 func (r *run) tolerated(f *Failure, m *Message) {
 	r.stats.tolerated.Add(1)
-	r.logFailure(f, m.Properties.MessageID, "on_error decides")
+	r.logFailure(m.entry.span(), f, m.Properties.MessageID, "on_error decides")
 }
 
-func (r *run) logFailure(f *Failure, messageID, what string) {
+// logFailure writes a line about a message that failed, unless there have been many just now. span is that of the attempt, or nil.
+func (r *run) logFailure(span Span, f *Failure, messageID, what string) {
 	suppressed, ok := r.gate.open(time.Now())
 	if !ok {
+		r.stats.unlogged.Add(1)
 		return
 	}
 	attrs := []any{
@@ -190,7 +207,7 @@ func (r *run) logFailure(f *Failure, messageID, what string) {
 	if errors.As(f.Err, &p) {
 		attrs = append(attrs, "stack", p.Stack())
 	}
-	r.log.Warn("message failed", attrs...)
+	r.log.WarnContext(contextOf(span), "message failed", attrs...)
 }
 
 // logGate lets a few lines a second through, so that a storm of failures does not become a storm of

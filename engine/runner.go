@@ -21,6 +21,10 @@ type RunOptions struct {
 	DrainTimeout time.Duration
 	// Version is what dead letters say of the software that gave a message up.
 	Version string
+	// Tracer, if set, follows messages.
+	Tracer Tracer
+	// Measure has durations measured, and what each component does counted: see [Runner.Components] and [PipelineStats].
+	Measure bool
 }
 
 // DefaultDrainTimeout is the drain timeout where none is given.
@@ -31,7 +35,7 @@ type Runner struct {
 	options   RunOptions
 	pipelines []*Pipeline
 	runs      []*run
-	paused    *gate
+	meters    map[any]*meter
 	hurry     chan struct{}
 	hurryOnce sync.Once
 }
@@ -44,19 +48,20 @@ func NewRunner(o RunOptions, pipelines ...*Pipeline) (*Runner, error) {
 	if o.DrainTimeout <= 0 {
 		o.DrainTimeout = DefaultDrainTimeout
 	}
-	r := &Runner{options: o, pipelines: pipelines, hurry: make(chan struct{}), paused: newGate()}
-	c := newCompiler(pipelines, o.Logger)
+	r := &Runner{options: o, pipelines: pipelines, hurry: make(chan struct{})}
+	c := newCompiler(pipelines, o.Logger, o.Measure)
 	for _, p := range pipelines {
 		if p.Order == OrderByKey && p.OrderKey == nil {
 			c.errorf("pipeline %q: order by key without a key", p.Name)
 		}
 		if p.Source != nil {
-			r.runs = append(r.runs, newRun(c, p, o, r.paused))
+			r.runs = append(r.runs, newRun(c, p, o))
 		}
 	}
 	if len(r.runs) == 0 {
 		c.errorf("no pipeline has a source")
 	}
+	r.meters = c.meters
 	return r, c.err()
 }
 
@@ -131,12 +136,19 @@ func (r *Runner) drain(ctx context.Context, finished <-chan struct{}, cancel con
 // it. It may be called at any time, from any goroutine.
 func (r *Runner) Stop() { r.hurryOnce.Do(func() { close(r.hurry) }) }
 
-// Pause lets the sources hand over nothing more until Resume, beyond the chunk that each is about to; what is under way goes on.
-// It may be called at any time, from any goroutine.
-func (r *Runner) Pause() { r.paused.close() }
-
-// Resume ends a pause. It may be called at any time, from any goroutine.
-func (r *Runner) Resume() { r.paused.open() }
+// Pause lets the source of a pipeline hand over nothing more, beyond the chunk that it is about to, until the pause ends; what is
+// under way goes on. A name that no pipeline has does nothing. It may be called at any time, from any goroutine.
+func (r *Runner) Pause(pipeline string, yes bool) {
+	for _, run := range r.runs {
+		switch {
+		case run.pipeline.Name != pipeline:
+		case yes:
+			run.paused.close()
+		default:
+			run.paused.open()
+		}
+	}
+}
 
 // start starts the components, sinks first, and returns those that are to be closed.
 func (r *Runner) start(ctx context.Context) (started []any, err error) {
@@ -197,18 +209,26 @@ type PipelineStats struct {
 	Out       int64 // messages that a sink has confirmed
 	Acked     int64 // deliveries acknowledged
 	Rejected  int64 // deliveries rejected
-	Abandoned int64 // deliveries left to be delivered again
+	Abandoned int64 // deliveries left to be delivered again, those among them that were given back included
+	Requeued  int64 // of these, deliveries given back at once
 	Failed    int64 // attempts at a delivery that failed
 	Retried   int64 // attempts after the first
 	Delayed   int64 // times that a delivery was handed to the broker to be held
 	Tolerated int64 // failures that on_error decided about
 	Dropped   int64 // messages dropped on purpose
 	InFlight  int64 // deliveries that are not settled yet
+	Unlogged  int64 // failures that were not logged, because there were too many
+
+	Address Address // of the source
+	// Took is how long deliveries took from the source to their settlement, and Latency how long from the time that is written on
+	// them, in whole seconds, to their acknowledgement. Both are measured only with RunOptions.Measure.
+	Took, Latency Durations
 }
 
 type stats struct {
 	in, out, acked, rejected, requeued, abandoned,
-	failed, retried, delayed, tolerated, dropped atomic.Int64
+	failed, retried, delayed, tolerated, dropped, unlogged atomic.Int64
+	took, latency histogram
 }
 
 func (s *stats) settled(o Outcome) {
@@ -224,6 +244,19 @@ func (s *stats) settled(o Outcome) {
 	}
 }
 
+// Add adds what was counted elsewhere, as by an earlier run of the same pipeline. Name and address stay.
+func (p *PipelineStats) Add(o PipelineStats) {
+	for to, n := range map[*int64]int64{
+		&p.In: o.In, &p.Out: o.Out, &p.Acked: o.Acked, &p.Rejected: o.Rejected, &p.Abandoned: o.Abandoned, &p.Requeued: o.Requeued,
+		&p.Failed: o.Failed, &p.Retried: o.Retried, &p.Delayed: o.Delayed, &p.Tolerated: o.Tolerated, &p.Dropped: o.Dropped,
+		&p.InFlight: o.InFlight, &p.Unlogged: o.Unlogged,
+	} {
+		*to += n
+	}
+	p.Took.Add(o.Took)
+	p.Latency.Add(o.Latency)
+}
+
 // Stats returns the counters of every pipeline that has a source. It may be called at any time, from
 // any goroutine.
 func (r *Runner) Stats() []PipelineStats {
@@ -233,12 +266,14 @@ func (r *Runner) Stats() []PipelineStats {
 		p := &all[i]
 		p.Name = run.pipeline.Name
 		p.Acked, p.Rejected = s.acked.Load(), s.rejected.Load()
-		p.Abandoned = s.abandoned.Load() + s.requeued.Load()
+		p.Requeued = s.requeued.Load()
+		p.Abandoned = s.abandoned.Load() + p.Requeued
 		p.In = s.in.Load()
 		p.InFlight = p.In - p.Acked - p.Rejected - p.Abandoned
 		p.Out, p.Failed, p.Retried = s.out.Load(), s.failed.Load(), s.retried.Load()
 		p.Delayed = s.delayed.Load()
-		p.Tolerated, p.Dropped = s.tolerated.Load(), s.dropped.Load()
+		p.Tolerated, p.Dropped, p.Unlogged = s.tolerated.Load(), s.dropped.Load(), s.unlogged.Load()
+		p.Address, p.Took, p.Latency = run.address, s.took.read(), s.latency.read()
 	}
 	return all
 }

@@ -15,6 +15,8 @@ type outcome struct {
 	explained bool          // the headers tell of the failure already
 	slot      chan struct{} // to give back
 	tell      func(error)   // of the breaker
+	span      Span
+	began     time.Duration
 	decided   atomic.Bool
 	timer     *time.Timer
 }
@@ -29,6 +31,7 @@ func (o *outcome) start(s *sink, m *Message) {
 	if m.failure != nil && !o.explained {
 		r.explain(m, m.entry, m.failure, 0)
 	}
+	o.began = s.meter.start()
 	if s.breaker != nil {
 		tell, err := s.breaker.enter(r)
 		if err != nil {
@@ -45,6 +48,9 @@ func (o *outcome) start(s *sink, m *Message) {
 			o.finish(WithKind(KindTimeout, context.Cause(r.ctx)))
 			return
 		}
+	}
+	if span := m.entry.span(); span != nil {
+		o.span = span.Publish(s.pipeline, s.label, s.address, m)
 	}
 	if limit := s.node.Timeout; limit > 0 {
 		o.timer = time.AfterFunc(limit, func() {
@@ -81,10 +87,15 @@ func (o *outcome) finish(err error) bool {
 		o.tell(err)
 	}
 	e := o.m.entry
+	o.sink.meter.stop(o.began, 1, err, o.span)
 	if err == nil {
+		endSpan(o.span)
 		e.run.stats.out.Add(1)
 	} else {
-		o.failed(e, newFailure(err, o.sink.label, e.attempt, &o.sink.node.Options))
+		f := newFailure(err, o.sink.label, e.attempt, &o.sink.node.Options)
+		failSpan(o.span, f)
+		endSpan(o.span)
+		o.failed(e, f)
 	}
 	e.release()
 	return true

@@ -161,7 +161,7 @@ func (w *worker) step(g *graph, i int, m *Message) *Failure {
 	}
 	start, id := len(w.buf), m.Properties.MessageID
 	w.input, w.again = m, false
-	if err := s.call(w, m); err != nil {
+	if err := w.watched(g, s, m); err != nil {
 		w.pop(start)
 		return w.stageFailed(g, i, before, err)
 	}
@@ -174,6 +174,23 @@ func (w *worker) step(g *graph, i int, m *Message) *Failure {
 		giveIDs(id, w.buf[start:])
 	}
 	return w.stepAll(g, i+1, start)
+}
+
+// watched calls a stage and has it measured and traced. Where neither is asked for, that costs two comparisons.
+func (w *worker) watched(g *graph, s *stage, m *Message) error {
+	ctx, span, before := w.run.ctx, w.e.span(), len(w.buf)
+	if span != nil {
+		span = span.Stage(g.name, s.node, m)
+		ctx = span.Context(ctx)
+	}
+	began := s.meter.start()
+	err := s.call(ctx, w, m)
+	s.meter.stop(began, len(w.buf)-before, err, span)
+	if err != nil {
+		failSpan(span, newFailure(err, s.label, w.e.attempt, nil))
+	}
+	endSpan(span)
+	return err
 }
 
 // giveIDs gives messages that came of one the ids ID/1, ID/2, …, so that a consumer can tell them apart, and knows them again
@@ -388,8 +405,7 @@ func (w *worker) cork() {
 }
 
 // call runs the stage on one message.
-func (s *stage) call(w *worker, m *Message) (err error) {
-	ctx := w.run.ctx
+func (s *stage) call(ctx context.Context, w *worker, m *Message) (err error) {
 	if s.breaker != nil {
 		tell, stopped := s.breaker.enter(w.run)
 		if stopped != nil {

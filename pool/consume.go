@@ -130,6 +130,7 @@ func (c *consumer) run(ctx context.Context) error {
 		}
 		s, err := c.subscribe(g)
 		if err == nil {
+			c.tell(nil)
 			began := time.Now()
 			err = c.deliver(ctx, s)
 			if time.Since(began) > settled {
@@ -140,12 +141,19 @@ func (c *consumer) run(ctx context.Context) error {
 			c.settleOld()
 			return nil
 		}
+		c.tell(err)
 		if g.lost() {
 			continue
 		}
 		d := pauses.next()
 		c.pool.log.Warn("no longer subscribed to a queue; trying again", "queue", c.o.Queue, "retry_in", d.Round(time.Millisecond), "error", err)
 		pause(ctx, d)
+	}
+}
+
+func (c *consumer) tell(err error) {
+	if c.o.OnState != nil {
+		c.o.OnState(err)
 	}
 }
 

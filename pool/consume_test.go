@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -196,16 +197,25 @@ func TestQueueDeletedUnderTheConsumer(t *testing.T) {
 	p := start(t, Options{URLs: []string{url}, Logger: log.logger()})
 	var in intake
 	in.each = (*Delivery).Ack
-	consume(t, p, ConsumeOptions{Queue: "late"}, in.take)
+	var state atomic.Value
+	onState := func(err error) { state.Store(fmt.Sprint(err)) }
+	is := func(what string) {
+		t.Helper()
+		told := func() bool { s, _ := state.Load().(string); return strings.Contains(s, what) }
+		testbroker.Eventually(t, patience, told, "it is told "+what)
+	}
+	consume(t, p, ConsumeOptions{Queue: "late", OnState: onState}, in.take)
 	said := func(what string) {
 		t.Helper()
 		testbroker.Eventually(t, patience, func() bool { return strings.Contains(log.String(), what) }, "the log says "+what)
 	}
 	said("create the queue, or correct its name")
 	said("queue=late")
+	is("create the queue, or correct its name")
 	testbroker.Declare(t, url, "late")
 	fill(t, url, "late", 3)
 	in.wait(t, 3)
+	is("<nil>")
 	if _, err := testbroker.Channel(t, url).QueueDelete("late", false, false, false); err != nil {
 		t.Fatal(err)
 	}

@@ -100,6 +100,7 @@ func (l *lane) send(ctx context.Context, pub *Publisher, m *Publishing, done Com
 }
 
 func (l *lane) publish(ctx context.Context, pub *Publisher, m *Publishing, done Completion) error {
+	l.pool.propagate(ctx, m)
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", ErrPoolTimeout, context.Cause(ctx))
 	}

@@ -13,7 +13,8 @@ import (
 )
 
 // Handler works on one delivery, which [Pool.Listen] settles afterwards: nil acknowledges it, an error has
-// it settled as [ListenerOptions].Failed says, a panic rejects it. ctx ends when [Pool.Close] does not wait any longer.
+// it settled as [ListenerOptions].Failed says, a panic rejects it. ctx ends when [Pool.Close] does not wait any longer, and carries what
+// the headers tell a Propagator.
 //
 // It is not called for a delivery whose headers cannot be read: that fails with its [Delivery].Unreadable, as if the handler had returned it.
 type Handler func(ctx context.Context, d *Delivery) error
@@ -125,7 +126,7 @@ func (l *listener) call(d *Delivery) (err error) {
 			err = &panicError{&recovered}
 		}
 	}()
-	return l.handle(l.ctx, d)
+	return l.handle(d.Context(l.ctx), d)
 }
 
 type panicError struct{ *panics.Recovered }

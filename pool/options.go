@@ -13,6 +13,7 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+	"go.opentelemetry.io/otel/propagation"
 )
 
 // Defaults of [Options].
@@ -63,6 +64,10 @@ type Options struct {
 	Credentials func(context.Context) (user, password string, err error)
 	// TLS is used for amqps:// addresses; nil means the system's authorities, TLS 1.2 at least.
 	TLS *tls.Config
+
+	// Propagator, if set, carries the trace context and the baggage of a context in the headers of messages: publishing writes
+	// them, and [Delivery].Context reads them. propagation.TraceContext is the W3C's.
+	Propagator propagation.TextMapPropagator
 
 	// LeaseWarning is how long a lease may be held before a line in the log says where it was taken.
 	LeaseWarning time.Duration
@@ -182,6 +187,9 @@ type ConsumeOptions struct {
 	Priority *int
 	// Arguments are further arguments of basic.consume, as x-stream-offset.
 	Arguments Table
+	// OnState, if set, is called with nil when the queue is subscribed to, and with the reason when it no longer is, or cannot be: then
+	// the pool tries again. It is called by the goroutine of Consume, and must not wait.
+	OnState func(err error)
 }
 
 // String returns the name and the addresses, without passwords.

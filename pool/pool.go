@@ -263,6 +263,14 @@ func (p *Pool) Redacted() string {
 	return strings.Join(urls, ", ")
 }
 
+// Server returns the host and the port of the pool's address; "" and 0 where it has several to choose from.
+func (p *Pool) Server() (host string, port int) {
+	if len(p.addresses) != 1 {
+		return "", 0
+	}
+	return p.addresses[0].uri.Host, p.addresses[0].uri.Port
+}
+
 func (p *Pool) connectionName(link string) string {
 	return p.opts.Program + " " + p.opts.Name + " " + link
 }

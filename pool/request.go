@@ -57,6 +57,7 @@ func (p *Pool) Request(ctx context.Context, m *Publishing) (*amqp.Delivery, erro
 }
 
 func (r *requests) request(ctx context.Context, m *Publishing) (*amqp.Delivery, error) {
+	r.pool.propagate(ctx, m)
 	header, err := prepare(m)
 	if err != nil {
 		return nil, err

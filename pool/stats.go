@@ -68,6 +68,19 @@ type Stats struct {
 	Leases      int           // held
 }
 
+// Add adds the counters of an earlier pool to s. What is so at the moment (State, InFlight, Unsettled, Leases) stays.
+func (s *Stats) Add(o Stats) {
+	for to, n := range map[*uint64]uint64{
+		&s.Published: o.Published, &s.Confirmed: o.Confirmed, &s.Returned: o.Returned, &s.Nacked: o.Nacked, &s.Unknown: o.Unknown,
+		&s.Refused: o.Refused, &s.Delivered: o.Delivered, &s.Unreadable: o.Unreadable, &s.Acked: o.Acked, &s.Rejected: o.Rejected,
+		&s.Requeued: o.Requeued, &s.Abandoned: o.Abandoned, &s.AckFrames: o.AckFrames, &s.StaleAcks: o.StaleAcks,
+		&s.DoubleSettle: o.DoubleSettle, &s.Connects: o.Connects, &s.Reconnects: o.Reconnects, &s.Blocked: o.Blocked,
+	} {
+		*to += n
+	}
+	s.BlockedTime += o.BlockedTime
+}
+
 // counters are what Stats is made of.
 type counters struct {
 	published, confirmed, returned, nacked, unknown, refused                  atomic.Uint64

@@ -2,6 +2,7 @@
 package message
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -10,6 +11,28 @@ import (
 	"github.com/pipeamqp/pipe/engine"
 	"github.com/pipeamqp/pipe/pool"
 )
+
+// Address returns where something takes messages from or sends them to.
+func Address(p *pool.Pool, destination string) engine.Address {
+	host, port := p.Server()
+	return engine.Address{System: "rabbitmq", Destination: destination, Server: host, Port: port}
+}
+
+// CanConsume returns why a pool cannot consume just now, or nil.
+func CanConsume(p *pool.Pool) error {
+	if state := p.State(); state != pool.StateReady && state != pool.StateBlocked {
+		return fmt.Errorf("connection %q is not ready: %s", p.Name(), state)
+	}
+	return nil
+}
+
+// CanPublish returns why a pool cannot publish just now, or nil.
+func CanPublish(p *pool.Pool) error {
+	if p.State() == pool.StateBlocked {
+		return fmt.Errorf("the broker blocks publishers of connection %q", p.Name())
+	}
+	return CanConsume(p)
+}
 
 // Take fills m with a delivery, whose headers table it takes over. Headers get the engine's types.
 func Take(m *engine.Message, d *amqp.Delivery) {

@@ -2,6 +2,7 @@
 package amqp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,6 +45,9 @@ var (
 	_ engine.Sink   = (*Sink)(nil)
 	_ engine.Corker = (*Sink)(nil)
 	_ engine.Closer = (*Sink)(nil)
+
+	_ engine.Addressed = (*Sink)(nil)
+	_ engine.Readier   = (*Sink)(nil)
 )
 
 // New makes a sink. It does not dial.
@@ -193,6 +197,14 @@ func (s *Sink) headers(m *engine.Message) (pool.Table, error) {
 	})
 	return message.Table(h.Table()), err
 }
+
+// Address implements [engine.Addressed]: the exchange, or the queue that is published to; neither where the message chooses.
+func (s *Sink) Address() engine.Address {
+	return message.Address(s.c.Connection, cmp.Or(s.queue, s.exchange))
+}
+
+// Ready implements [engine.Readier].
+func (s *Sink) Ready() error { return message.CanPublish(s.c.Connection) }
 
 // Cork implements [engine.Corker].
 func (s *Sink) Cork() { s.publisher.Cork() }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
@@ -45,6 +46,8 @@ type Source struct {
 	options pool.ConsumeOptions
 	limit   time.Duration // how long a delivery may be held
 
+	unsubscribed atomic.Pointer[string] // why nothing is consumed; nil when something is
+
 	ladder        []time.Duration // the rungs that there are
 	publisherOnce sync.Once
 	publisher     *pool.Publisher
@@ -57,6 +60,8 @@ var (
 	_ engine.Delayer      = (*Source)(nil)
 	_ engine.HoldLimiter  = (*Source)(nil)
 	_ engine.Locator      = (*Source)(nil)
+	_ engine.Addressed    = (*Source)(nil)
+	_ engine.Readier      = (*Source)(nil)
 )
 
 // New makes a source. It does not dial.
@@ -79,6 +84,8 @@ func New(c Config) (*Source, error) {
 			Exclusive: c.Exclusive, Priority: c.Priority, Arguments: c.Arguments,
 		},
 	}
+	s.options.OnState = s.onState
+	s.onState(errors.New("not yet"))
 	if c.Env.LongestPause >= rungs[0] {
 		for _, rung := range rungs {
 			if rung <= c.Env.LongestPause {
@@ -97,6 +104,29 @@ func (s *Source) HoldLimit() time.Duration { return s.limit }
 
 // Location implements [engine.Locator]: the name of the queue.
 func (s *Source) Location() string { return s.queue.Name }
+
+// Address implements [engine.Addressed].
+func (s *Source) Address() engine.Address { return message.Address(s.pool, s.queue.Name) }
+
+// Ready implements [engine.Readier].
+func (s *Source) Ready() error {
+	if err := message.CanConsume(s.pool); err != nil {
+		return err
+	}
+	if why := s.unsubscribed.Load(); why != nil {
+		return fmt.Errorf("not subscribed to queue %q: %s", s.queue.Name, *why)
+	}
+	return nil
+}
+
+func (s *Source) onState(err error) {
+	if err == nil {
+		s.unsubscribed.Store(nil)
+		return
+	}
+	why := err.Error()
+	s.unsubscribed.Store(&why)
+}
 
 // DeadLetters reports that the queue has a dead-letter exchange, as far as its declaration tells.
 func (s *Source) DeadLetters() bool {

@@ -43,7 +43,7 @@ func (a *app) declare(ctx context.Context, args []string, flags declareFlags) er
 		if flags.dryRun {
 			return a.printTopology(c)
 		}
-		s := newSession(c, out.log, closeAtOnce, stops.now)
+		s := newSession(c, out.log, runOptions(out.log, closeAtOnce, nil), stops.now)
 		err := s.declare(ctx)
 		if ctx.Err() != nil && stops.ctx.Err() == nil {
 			for _, name := range slices.Sorted(maps.Keys(s.connections)) {

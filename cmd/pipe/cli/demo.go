@@ -61,7 +61,7 @@ func (a *app) demo(ctx context.Context, args []string, flags demoFlags) error {
 	stops := watchSignals(ctx, out.stopping)
 	defer stops.release()
 	return stops.exit(a.onDevBroker(stops.ctx, args, flags.load, out, func(c *config.Config, url string) error {
-		s := newSession(c, out.log, engine.DefaultDrainTimeout, stops.now)
+		s := newSession(c, out.log, runOptions(out.log, engine.DefaultDrainTimeout, nil), stops.now)
 		d, err := newDemo(c, url, out, flags)
 		if err != nil {
 			return err

@@ -21,24 +21,31 @@ type logFlags struct {
 
 func (f *logFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.format, "log-format", "auto", "`format` of the log: auto (text on a terminal, JSON elsewhere), text or json")
-	cmd.Flags().StringVar(&f.level, "log-level", "info", "least `level` to log: debug, info, warn or error")
+	cmd.Flags().StringVar(&f.level, "log-level", "", "least `level` to log: debug, info, warn or error (default info, or what the files say)")
 }
 
-// logger makes a logger that writes to w; terminal says whether w is one.
-func (f *logFlags) logger(w io.Writer, terminal, colour bool) (*slog.Logger, error) {
-	level, ok := map[string]slog.Level{
-		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
-	}[f.level]
-	if !ok {
-		return nil, fmt.Errorf("--log-level is debug, info, warn or error, not %q", f.level)
+// levels are the levels by their names in flags and files.
+var levels = map[string]slog.Level{
+	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
+}
+
+// logger makes a logger that writes to w; terminal says whether w is one. The level may be changed later.
+func (f *logFlags) logger(w io.Writer, terminal, colour bool) (*slog.Logger, *slog.LevelVar, error) {
+	level := new(slog.LevelVar)
+	if f.level != "" {
+		l, ok := levels[f.level]
+		if !ok {
+			return nil, nil, fmt.Errorf("--log-level is debug, info, warn or error, not %q", f.level)
+		}
+		level.Set(l)
 	}
 	switch {
 	case f.format == "text", f.format == "auto" && terminal:
-		return slog.New(&textHandler{w: w, level: level, colour: colour, mu: new(sync.Mutex)}), nil
+		return slog.New(&textHandler{w: w, level: level, colour: colour, mu: new(sync.Mutex)}), level, nil
 	case f.format == "json", f.format == "auto":
-		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: durationsAsText})), nil
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: durationsAsText})), level, nil
 	default:
-		return nil, fmt.Errorf("--log-format is auto, text or json, not %q", f.format)
+		return nil, nil, fmt.Errorf("--log-format is auto, text or json, not %q", f.format)
 	}
 }
 
@@ -55,7 +62,7 @@ func durationsAsText(_ []string, a slog.Attr) slog.Attr {
 //	15:04:05 WARN  message failed: body.total: not a number  pipeline=orders component=map.shape
 type textHandler struct {
 	w      io.Writer
-	level  slog.Level
+	level  slog.Leveler
 	colour bool
 	mu     *sync.Mutex
 
@@ -65,7 +72,9 @@ type textHandler struct {
 
 var _ slog.Handler = (*textHandler)(nil)
 
-func (h *textHandler) Enabled(_ context.Context, level slog.Level) bool { return level >= h.level }
+func (h *textHandler) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= h.level.Level()
+}
 
 func (h *textHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	c := *h

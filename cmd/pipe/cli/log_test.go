@@ -12,7 +12,7 @@ import (
 func textLogger(t *testing.T, level string) (*slog.Logger, *bytes.Buffer) {
 	t.Helper()
 	var out bytes.Buffer
-	log, err := (&logFlags{format: "text", level: level}).logger(&out, false, false)
+	log, _, err := (&logFlags{format: "text", level: level}).logger(&out, false, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestLogFormats(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
-			log, err := test.flags.logger(&out, test.terminal, false)
+			log, _, err := test.flags.logger(&out, test.terminal, false)
 			if test.fails != "" {
 				if err == nil || !strings.Contains(err.Error(), test.fails) {
 					t.Fatalf("error %v, want one about %s", err, test.fails)

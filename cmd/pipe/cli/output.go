@@ -11,6 +11,7 @@ import (
 // output is where a running command tells what happens: a log, and on a terminal a live line below it.
 type output struct {
 	log    *slog.Logger
+	level  *slog.LevelVar
 	lines  io.Writer // for whole lines of text beside the log
 	screen *screen   // nil where there is no terminal
 	width  func() int
@@ -33,7 +34,7 @@ func (a *app) output(flags logFlags) (*output, error) {
 		}
 	}
 	var err error
-	if o.log, err = flags.logger(w, isTerminal, colourful(a.Err)); err != nil {
+	if o.log, o.level, err = flags.logger(w, isTerminal, colourful(a.Err)); err != nil {
 		return nil, &exitError{code: exitUsage, err: err}
 	}
 	return o, nil

@@ -23,6 +23,9 @@ type runFlags struct {
 	dev   bool
 	drain time.Duration
 	procs procsFlag
+
+	telemetry telemetryFlags
+	admin     adminFlags
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -35,6 +38,11 @@ All of them together form one configuration.
 
 What the files declare is declared first. A pipeline whose connection is refused, or whose queue or
 exchange cannot be declared, does not run; the others do. Lost connections are made again, for ever.
+
+With --admin, /livez, /readyz, /metrics (for Prometheus) and /api/v1/pipelines are served over HTTP; a POST to
+/api/v1/pipelines/NAME/pause, or resume, pauses one pipeline. An address that other machines can reach needs a token, in
+the environment variable PIPE_ADMIN_TOKEN. Traces, metrics and logs are exported where a telemetry block of the files
+or an OTEL_* environment variable asks for it: see docs/tracing.md.
 
 SIGHUP reads the files again: if they are good and their connections come up, the new pipelines start and then
 the old ones finish; if not, nothing changes. SIGUSR1 pauses consumption, SIGUSR2 resumes it.
@@ -49,6 +57,8 @@ most --shutdown-timeout; a second one stops at once. What is not finished goes b
 	}
 	flags.load.add(cmd)
 	flags.log.add(cmd)
+	flags.telemetry.add(cmd)
+	flags.admin.add(cmd)
 	cmd.Flags().BoolVar(&flags.dev, "dev", false, "run on a private RabbitMQ that is started for it, whatever the connections say")
 	cmd.Flags().DurationVar(&flags.drain, "shutdown-timeout", engine.DefaultDrainTimeout, "how long what is under way may take to finish after the first interrupt")
 	cmd.Flags().Var(&flags.procs, "procs", "how many processors to use: a number, or auto for as many as are busy; GOMAXPROCS wins over auto")
@@ -72,15 +82,25 @@ func (a *app) run(ctx context.Context, args []string, flags runFlags) error {
 	adapting.Go(func() {
 		adaptProcs(working, flags.procs, realLoad, func(n int) { out.log.Debug("the number of processors changes", "procs", n) })
 	})
+	seen, err := a.observe(ctx, args, flags, out)
+	if err != nil {
+		return err
+	}
+	defer seen.Close()
+	endpoint, err := startAdmin(ctx, flags.admin, seen, out)
+	if err != nil {
+		return err
+	}
+	defer endpoint.close()
 	if !flags.dev {
 		c, err := a.load(args, flags.load, out.log, "")
 		if err != nil {
 			return err
 		}
-		return stops.exit(a.serve(stops, c, out, flags.drain, a.again(args, flags.load, out.log, "")))
+		return stops.exit(a.serve(stops, c, out, seen, flags.drain, a.again(args, flags.load, out.log, "")))
 	}
 	return stops.exit(a.onDevBroker(stops.ctx, args, flags.load, out, func(c *config.Config, url string) error {
-		return a.serve(stops, c, out, flags.drain, a.again(args, flags.load, out.log, url))
+		return a.serve(stops, c, out, seen, flags.drain, a.again(args, flags.load, out.log, url))
 	}))
 }
 
@@ -120,15 +140,25 @@ func (a *app) again(args []string, flags loadFlags, log *slog.Logger, url string
 }
 
 // serve runs a configuration, and what it is replaced by, until it is stopped.
-func (a *app) serve(stops *stops, c *config.Config, out *output, drain time.Duration, reload func() (*config.Config, error)) error {
+func (a *app) serve(stops *stops, c *config.Config, out *output, seen *observed, drain time.Duration, reload func() (*config.Config, error)) error {
 	if !slices.ContainsFunc(c.Pipelines, hasSource) {
 		return &exitError{code: exitInvalid, err: errors.New("nothing to run: no pipeline of the files has a source")}
 	}
 	untouched := make([]byte, ballast)
 	defer runtime.KeepAlive(untouched)
-	s := &service{log: out.log, drain: drain, stops: stops, reload: reload, controls: watchControls()}
+	s := &service{log: out.log, options: runOptions(out.log, drain, seen), stops: stops, reload: reload, controls: watchControls(), asked: make(chan func())}
 	defer s.controls.release()
+	seen.service.Store(s)
 	return outcome(out.during(s.status, func() error { return s.run(c) }))
+}
+
+// runOptions are what every pipeline is run with.
+func runOptions(log *slog.Logger, drain time.Duration, seen *observed) engine.RunOptions {
+	o := engine.RunOptions{Logger: log, DrainTimeout: drain, Version: "pipe " + versionText()}
+	if seen != nil {
+		o.Tracer, o.Measure = seen.Tracer(), seen.Measures()
+	}
+	return o
 }
 
 // outcome turns the errors of a session, which have been logged, into an exit code.

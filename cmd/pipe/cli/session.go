@@ -20,9 +20,9 @@ import (
 // as soon as the connections that it uses have started and what they declare for it is there: one
 // that cannot run does not keep the others from it.
 type session struct {
-	config *config.Config
-	log    *slog.Logger
-	drain  time.Duration
+	config  *config.Config
+	log     *slog.Logger
+	options engine.RunOptions
 	// now ends when what is under way is to be given up.
 	now context.Context
 	// ready is closed when every connection has started, or never will.
@@ -35,8 +35,16 @@ type session struct {
 
 	mu      sync.Mutex
 	runners []*engine.Runner
-	paused  bool
+	pauses  pauses
+	runs    map[string]string // the state of pipelines that have left the beginning, by name
 }
+
+// The states of a pipeline; before all of them, it waits.
+const (
+	pipelineRuns    = "running"
+	pipelineRefused = "refused by the broker"
+	pipelineEnded   = "stopped"
+)
 
 // connection is a pool on its way up.
 type connection struct {
@@ -47,9 +55,9 @@ type connection struct {
 	failed []*pool.TopologyError
 }
 
-func newSession(c *config.Config, log *slog.Logger, drain time.Duration, now context.Context) *session {
+func newSession(c *config.Config, log *slog.Logger, options engine.RunOptions, now context.Context) *session {
 	s := &session{
-		config: c, log: log, drain: drain, now: now,
+		config: c, log: log, options: options, now: now, runs: map[string]string{},
 		ready: make(chan struct{}), up: make(chan struct{}), connections: make(map[string]*connection),
 	}
 	for name, p := range c.Connections {
@@ -143,10 +151,11 @@ func (s *session) runGroup(ctx context.Context, g group, started func()) error {
 	}
 	pipelines, refused := s.usable(g)
 	s.note(refused)
+	s.become(pipelineRefused, g.pipelines)
 	if !slices.ContainsFunc(pipelines, hasSource) {
 		return refused
 	}
-	runner, err := engine.NewRunner(engine.RunOptions{Logger: s.log, DrainTimeout: s.drain, Version: "pipe " + versionText()}, pipelines...)
+	runner, err := engine.NewRunner(s.options, pipelines...)
 	if err != nil {
 		s.log.Error("pipelines cannot run", "error", err)
 		s.note(err)
@@ -158,8 +167,10 @@ func (s *session) runGroup(ctx context.Context, g group, started func()) error {
 			s.log.Info("pipeline runs", "pipeline", p.Name)
 		}
 	}
+	s.become(pipelineRuns, pipelines)
 	started()
 	err = runner.Run(ctx)
+	s.become(pipelineEnded, pipelines)
 	for _, p := range runner.Stats() {
 		s.log.Info("pipeline ended", "pipeline", p.Name, "in", p.In, "out", p.Out, "failed", p.Failed+p.Tolerated, "dropped", p.Dropped, "left_in_queue", p.Abandoned)
 	}
@@ -170,9 +181,7 @@ func (s *session) add(r *engine.Runner) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.runners = append(s.runners, r)
-	if s.paused {
-		r.Pause()
-	}
+	s.apply(r)
 	if s.now.Err() != nil {
 		r.Stop()
 	}
@@ -185,17 +194,29 @@ func (s *session) note(err error) {
 	s.upErr = errors.Join(s.upErr, err)
 }
 
-// pause pauses consumption, or resumes it.
-func (s *session) pause(yes bool) {
+// pause pauses the pipelines that p has, and resumes the others.
+func (s *session) pause(p pauses) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.paused = yes
+	s.pauses = p
 	for _, r := range s.runners {
-		if yes {
-			r.Pause()
-		} else {
-			r.Resume()
-		}
+		s.apply(r)
+	}
+}
+
+// apply pauses and resumes the pipelines of a runner. The session is locked.
+func (s *session) apply(r *engine.Runner) {
+	for _, p := range r.Stats() {
+		r.Pause(p.Name, s.pauses.has(p.Name))
+	}
+}
+
+// become notes the state of pipelines.
+func (s *session) become(state string, pipelines []*engine.Pipeline) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range pipelines {
+		s.runs[p.Name] = state
 	}
 }
 
@@ -218,7 +239,7 @@ const closeAtOnce = 500 * time.Millisecond
 
 // close closes the connections.
 func (s *session) close() {
-	limit := s.drain
+	limit := s.options.DrainTimeout
 	if s.now.Err() != nil {
 		limit = closeAtOnce
 	}

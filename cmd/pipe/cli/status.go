@@ -55,17 +55,7 @@ func total(pipelines []engine.PipelineStats) engine.PipelineStats {
 	var t engine.PipelineStats
 	for _, p := range pipelines {
 		t.Name = p.Name
-		t.In += p.In
-		t.Out += p.Out
-		t.Acked += p.Acked
-		t.Rejected += p.Rejected
-		t.Abandoned += p.Abandoned
-		t.Failed += p.Failed
-		t.Retried += p.Retried
-		t.Delayed += p.Delayed
-		t.Tolerated += p.Tolerated
-		t.Dropped += p.Dropped
-		t.InFlight += p.InFlight
+		t.Add(p)
 	}
 	if n := len(pipelines); n != 1 {
 		t.Name = fmt.Sprintf("%d pipelines", n)
