@@ -6,6 +6,7 @@ export PATH := $(dir $(shell .ci/go)):$(PATH)
 endif
 
 GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
+export BENCHSTAT := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
@@ -16,7 +17,7 @@ WITH_BROKER := go run ./internal/testbroker/with --
 
 MODULES := . ./examples/customstage ./expr/bench
 
-.PHONY: help build test test-faults test-rabbitmq4 race bench differential bench-expr lint fmt generate demo rabbitmq
+.PHONY: help build test test-faults test-rabbitmq4 race bench bench-full bench-tracing bench-compare differential bench-expr lint fmt generate demo rabbitmq
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,8 +37,17 @@ test-rabbitmq4: ## run all tests on RabbitMQ 4, in a small Debian that is made f
 test-faults: rabbitmq ## break everything around pipe, and count the messages (about an hour)
 	$(WITH_BROKER) go test -tags faults -timeout 60m -v ./internal/faults
 
-bench: rabbitmq ## measure pipe beside the best hand-written loop
+bench: rabbitmq ## measure pipe beside the best hand-written loop (some minutes)
 	go run ./bench
+
+bench-full: rabbitmq ## the same for all workloads, with latency, memory and start (an hour or two), and draw docs/benchmarks.svg
+	go run ./bench -full -n 50000 -json bench.json -svg docs/benchmarks.svg -markdown bench.md
+
+bench-tracing: rabbitmq ## measure what tracing costs
+	go run ./bench -only tracing
+
+bench-compare: ## Go benchmarks here and at another revision, side by side: make bench-compare REV=main~1
+	.ci/bench-compare $(REV)
 
 differential: ## evaluate a million random expressions and messages here and with HCL's evaluator
 	go test ./expr -run TestRandomAgainstHCL -v -timeout 60m -rapid.checks=50000

@@ -1,11 +1,15 @@
-// Command bench measures what pipe costs beside the best loop that can be written by hand on the same
-// client library: CPU time a message, and messages a second.
+// Command bench measures what pipe costs beside loops that are written by hand on the same client library, and beside any other program:
+// CPU time a message, messages a second, memory, latency.
 //
-// It starts a private RabbitMQ, fills a queue, and lets the contenders drain it one after the other,
-// several rounds in one run, so that a noisy machine disturbs them alike. After each drain it reads what
-// came out: a message that is lost, doubled, out of order or changed fails the run.
+// It starts a private RabbitMQ, fills queues, and lets the contenders drain them one after the other, several rounds in one run, so that
+// a noisy machine disturbs them alike: compare the ratios. After each drain it reads what came out: a message that is lost, doubled,
+// out of order or changed fails the run.
 //
-// Usage: go run ./bench [-n messages] [-rounds n] [-workload name] [-queue classic|quorum]
+// Usage: go run ./bench [-full] [-n messages] [-rounds n] [-only regexp] [-queue classic|quorum] [-pipe name=FILE]... [-vs COMMAND]...
+//
+// A command that is given with -vs is run by the shell, with AMQP_URL, BENCH_IN (a queue), BENCH_OUT (a queue) and BENCH_EXCHANGE (a
+// topic exchange), BENCH_WORKLOAD and BENCH_MESSAGES in its environment. It does the work, keeps message ids and order, and ends with
+// success at SIGTERM. What there is to do is in workload.go.
 package main
 
 import (
@@ -14,58 +18,99 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"syscall"
 
 	"github.com/pipeamqp/pipe/internal/rabbitmq"
 )
 
 func main() {
+	var err error
 	if len(os.Args) > 1 && os.Args[1] == "loop" {
-		exit(runLoop(os.Args[2:]))
+		err = runLoop(os.Args[2:])
+	} else {
+		err = run()
 	}
-	exit(run())
-}
-
-func exit(err error) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
-	os.Exit(0)
 }
 
+// settings are the flags.
 type settings struct {
-	messages int
-	rounds   int
-	pipe     string
-	workload string
-	queue    string
+	full                bool
+	messages, long      int
+	rounds              int
+	only                *regexp.Regexp
+	queue               string
+	pipes               []build
+	versus              []string
+	json, svg, markdown string
+}
+
+// build is a pipe binary with a name.
+type build struct{ name, file string }
+
+func parse() (*settings, error) {
+	s := &settings{}
+	only := flag.String("only", "", "only experiments whose name matches")
+	flag.BoolVar(&s.full, "full", false, "all experiments: an hour or two")
+	flag.IntVar(&s.messages, "n", 20_000, "messages a drain")
+	flag.IntVar(&s.long, "long", 1_000_000, "messages in the long queue")
+	flag.IntVar(&s.rounds, "rounds", 5, "drains of each contender")
+	flag.StringVar(&s.queue, "queue", "classic", "queue type: classic or quorum")
+	flag.StringVar(&s.json, "json", "", "write everything to this file as JSON")
+	flag.StringVar(&s.svg, "svg", "", "draw the CPU times to this file")
+	flag.StringVar(&s.markdown, "markdown", "", "write the tables to this file")
+	flag.Func("pipe", "a pipe binary to measure, as NAME=FILE or FILE (default: built from this tree); may be given again", func(v string) error {
+		name, file, ok := strings.Cut(v, "=")
+		if !ok {
+			name, file = thePipe, v
+		}
+		s.pipes = append(s.pipes, build{name, file})
+		return nil
+	})
+	flag.Func("vs", "another program to measure, as a shell command; may be given again", func(v string) error {
+		s.versus = append(s.versus, v)
+		return nil
+	})
+	flag.Parse()
+	var err error
+	switch s.only, err = regexp.Compile(*only); {
+	case err != nil:
+		return nil, fmt.Errorf("-only: %w", err)
+	case s.queue != "classic" && s.queue != "quorum":
+		return nil, fmt.Errorf("-queue is classic or quorum, not %q", s.queue)
+	case s.messages < 1 || s.rounds < 1 || s.long < 1:
+		return nil, errors.New("-n, -rounds and -long are 1 or more")
+	}
+	return s, nil
 }
 
 func run() error {
-	var s settings
-	flag.IntVar(&s.messages, "n", 60_000, "messages a drain")
-	flag.IntVar(&s.rounds, "rounds", 5, "drains of each contender")
-	flag.StringVar(&s.pipe, "pipe", "", "the pipe binary to measure (default: built from this tree)")
-	flag.StringVar(&s.workload, "workload", "", "only this workload")
-	flag.StringVar(&s.queue, "queue", "classic", "queue type: classic or quorum")
-	flag.Parse()
-	if s.queue != "classic" && s.queue != "quorum" {
-		return fmt.Errorf("-queue is classic or quorum, not %q", s.queue)
-	}
-
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	dir, err := os.MkdirTemp("", "pipe-bench-")
+	s, err := parse()
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	if s.pipe == "" {
-		s.pipe = filepath.Join(dir, "pipe")
-		if err := buildPipe(ctx, s.pipe); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	b := &bench{settings: *s}
+	defer b.close()
+	if b.dir, err = os.MkdirTemp("", "pipe-bench-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.dir)
+	if b.self, err = os.Executable(); err != nil {
+		return err
+	}
+	if len(b.pipes) == 0 {
+		b.pipes = []build{{thePipe, filepath.Join(b.dir, "pipe")}}
+		if err := buildPipe(ctx, b.pipes[0].file); err != nil {
 			return err
 		}
 	}
@@ -74,21 +119,35 @@ func run() error {
 		return err
 	}
 	defer node.Stop(context.WithoutCancel(ctx))
-
-	found := false
-	for _, w := range workloads {
-		if s.workload != "" && s.workload != w.name {
-			continue
-		}
-		found = true
-		results, err := measure(ctx, node.URL(), dir, w, s)
-		if err != nil {
-			return fmt.Errorf("%s: %w", w.name, err)
-		}
-		results.print(os.Stdout)
+	b.url = node.URL()
+	experiments, err := b.experiments()
+	if err != nil {
+		return err
 	}
-	if !found {
-		return errors.New("no such workload")
+	version, err := brokerVersion(b.url)
+	if err != nil {
+		return err
+	}
+	r := newReport(version)
+	for _, e := range experiments {
+		t, err := e.run(ctx, e)
+		if err != nil {
+			return fmt.Errorf("%s: %w", e.name, err)
+		}
+		t.finish()
+		t.print(os.Stdout)
+		r.Tables = append(r.Tables, t)
+		if err := r.write(s); err != nil { // what there is, should a later one fail
+			return err
+		}
+	}
+	return nil
+}
+
+func buildPipe(ctx context.Context, to string) error {
+	out, err := exec.CommandContext(ctx, "go", "build", "-o", to, "github.com/pipeamqp/pipe/cmd/pipe").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("build pipe: %w\n%s", err, out)
 	}
 	return nil
 }

@@ -96,15 +96,30 @@ func received(t *testing.T, p *pool.Pool, queue string, n int) []*engine.Message
 	return got
 }
 
+// owning is a sink with a pool of its own, so that a conformance test sees whether goroutines are left when both have ended.
+type owning struct {
+	*amqp.Sink
+	pool *pool.Pool
+}
+
+func (o owning) Start(ctx context.Context) error { return o.pool.Start(ctx) }
+
+func (o owning) Close(ctx context.Context) error {
+	return errors.Join(o.Sink.Close(ctx), o.pool.Close(ctx))
+}
+
 func TestConformance(t *testing.T) {
 	refused := engine.NewMessage([]byte("too much"), nil)
 	refused.Properties.MessageID = strings.Repeat("x", 256)
 	enginetest.TestSink(t, func(t *testing.T) enginetest.SinkCase {
 		url := testbroker.VHost(t)
 		testbroker.Declare(t, url, "q")
-		p := testpool.Start(t, pool.Options{URLs: []string{url}})
+		p, err := pool.Open(pool.Options{URLs: []string{url}})
+		if err != nil {
+			t.Fatal(err)
+		}
 		return enginetest.SinkCase{
-			Sink:     newSink(t, amqp.Config{Connection: p, Queue: &pool.Queue{Name: "q"}, Mandatory: true}),
+			Sink:     owning{newSink(t, amqp.Config{Connection: p, Queue: &pool.Queue{Name: "q"}, Mandatory: true}), p},
 			Received: func(n int) []*engine.Message { return received(t, p, "q", n) },
 			Refused:  refused,
 		}

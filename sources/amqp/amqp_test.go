@@ -22,12 +22,24 @@ const patience = time.Minute
 
 func TestMain(m *testing.M) { os.Exit(testbroker.Main(m)) }
 
+// owning is a source with a pool of its own, so that a conformance test sees whether goroutines are left when both have ended.
+type owning struct {
+	*amqp.Source
+	pool *pool.Pool
+}
+
+func (o owning) Start(ctx context.Context) error { return o.pool.Start(ctx) }
+func (o owning) Close(ctx context.Context) error { return o.pool.Close(ctx) }
+
 // TestConformance also shows that what the sink publishes comes in unchanged.
 func TestConformance(t *testing.T) {
 	enginetest.TestSource(t, func(t *testing.T) enginetest.SourceCase {
 		url := testbroker.VHost(t)
 		testbroker.Declare(t, url, "q")
-		p := testpool.Start(t, pool.Options{URLs: []string{url}})
+		p, err := pool.Open(pool.Options{URLs: []string{url}})
+		if err != nil {
+			t.Fatal(err)
+		}
 		source, err := amqp.New(amqp.Config{Connection: p, Queue: &pool.Queue{Name: "q"}})
 		if err != nil {
 			t.Fatal(err)
@@ -37,7 +49,7 @@ func TestConformance(t *testing.T) {
 			t.Fatal(err)
 		}
 		return enginetest.SourceCase{
-			Source: source,
+			Source: owning{source, p},
 			Publish: func(messages ...*engine.Message) {
 				outcomes := make(chan error, len(messages))
 				for _, m := range messages {

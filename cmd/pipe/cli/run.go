@@ -132,7 +132,7 @@ func (a *app) onDevBroker(ctx context.Context, args []string, flags loadFlags, o
 
 // ballast is memory that is never touched, so that the system never gives it: it only makes the garbage collector wait for
 // more garbage than the little that a run keeps alive would allow.
-const ballast = 16 << 20
+const ballast = 8 << 20
 
 // again returns what loads the files once more, for a reload.
 func (a *app) again(args []string, flags loadFlags, log *slog.Logger, url string) func() (*config.Config, error) {
