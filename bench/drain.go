@@ -21,8 +21,8 @@ type drain struct {
 	rss  int64         // peak, bytes
 }
 
-// drains lets the contenders drain their queues in turn, the first in one round being the last in the next.
-func (b *bench) drains(ctx context.Context, e *experiment) (*table, error) {
+// inTurn lets the contenders work in turn, the first in one round being the last in the next. work returns what to say of it.
+func (b *bench) inTurn(ctx context.Context, e *experiment, work func(*table, *contender) (string, error)) (*table, error) {
 	t := newTable(e, b)
 	for i := range e.contenders {
 		if err := b.declare(ctx, &e.contenders[i]); err != nil {
@@ -35,21 +35,31 @@ func (b *bench) drains(ctx context.Context, e *experiment) (*table, error) {
 			slices.Reverse(order)
 		}
 		for i := range order {
-			c := &order[i]
-			d, err := b.one(ctx, c)
+			said, err := work(t, &order[i])
 			if err != nil {
-				return nil, fmt.Errorf("%s, round %d: %w", c.name, round+1, err)
+				return nil, fmt.Errorf("%s, round %d: %w", order[i].name, round+1, err)
 			}
-			n := float64(c.n)
-			t.add(c.name, cpuColumn, float64(d.cpu.Microseconds())/n)
-			t.add(c.name, rateColumn, n/d.wall.Seconds())
-			t.add(c.name, rssColumn, float64(d.rss)/1e6)
-			t.add(c.name, wallColumn, float64(d.wall.Microseconds())/1e3)
-			fmt.Fprintf(os.Stderr, "%s, round %d of %d, %s: %.1f CPU-µs a message, %.0f messages/s\n",
-				e.name, round+1, e.rounds, c.name, float64(d.cpu.Microseconds())/n, n/d.wall.Seconds())
+			fmt.Fprintf(os.Stderr, "%s, round %d of %d, %s: %s\n", e.name, round+1, e.rounds, order[i].name, said)
 		}
 	}
 	return t, nil
+}
+
+// drains lets the contenders drain full queues.
+func (b *bench) drains(ctx context.Context, e *experiment) (*table, error) {
+	return b.inTurn(ctx, e, func(t *table, c *contender) (string, error) {
+		d, err := b.one(ctx, c)
+		if err != nil {
+			return "", err
+		}
+		n := float64(c.n)
+		cpu, rate := float64(d.cpu.Microseconds())/n, n/d.wall.Seconds()
+		t.add(c.name, cpuColumn, cpu)
+		t.add(c.name, rateColumn, rate)
+		t.add(c.name, rssColumn, float64(d.rss)/1e6)
+		t.add(c.name, wallColumn, float64(d.wall.Microseconds())/1e3)
+		return fmt.Sprintf("%.1f CPU-µs a message, %.0f messages/s", cpu, rate), nil
+	})
 }
 
 // declare makes the queues of a workload, as its pipeline file says.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 	"strconv"
 	"time"
@@ -16,31 +15,17 @@ import (
 // latencies sends at a constant rate, whatever the contender does, and measures from the moment at which a message was due: a contender
 // that stops for a while is charged for every message that it kept waiting (no coordinated omission).
 func (b *bench) latencies(ctx context.Context, e *experiment) (*table, error) {
-	t := newTable(e, b)
-	for i := range e.contenders {
-		if err := b.declare(ctx, &e.contenders[i]); err != nil {
-			return nil, err
+	return b.inTurn(ctx, e, func(t *table, c *contender) (string, error) {
+		took, d, err := b.steady(ctx, c, e.rate)
+		if err != nil {
+			return "", err
 		}
-	}
-	for round := range e.rounds {
-		order := slices.Clone(e.contenders)
-		if round%2 == 1 {
-			slices.Reverse(order)
+		for _, p := range percentiles {
+			t.add(c.name, p.column, took[min(len(took)-1, int(p.share*float64(len(took))))].Seconds()*1e3)
 		}
-		for i := range order {
-			c := &order[i]
-			took, d, err := b.steady(ctx, c, e.rate)
-			if err != nil {
-				return nil, fmt.Errorf("%s, round %d: %w", c.name, round+1, err)
-			}
-			for _, p := range percentiles {
-				t.add(c.name, p.column, took[min(len(took)-1, int(p.share*float64(len(took))))].Seconds()*1e3)
-			}
-			t.add(c.name, cpuColumn, float64(d.cpu.Microseconds())/float64(c.n))
-			fmt.Fprintf(os.Stderr, "%s, round %d of %d, %s: p99 %s\n", e.name, round+1, e.rounds, c.name, took[len(took)*99/100])
-		}
-	}
-	return t, nil
+		t.add(c.name, cpuColumn, float64(d.cpu.Microseconds())/float64(c.n))
+		return fmt.Sprintf("p99 %s", took[len(took)*99/100]), nil
+	})
 }
 
 var percentiles = []struct {

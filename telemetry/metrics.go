@@ -162,14 +162,7 @@ func (b *builder) connection(c *Connection) {
 }
 
 func messagingAttributes(a engine.Address) []attribute.KeyValue {
-	attributes := make([]attribute.KeyValue, 0, 8)
-	if a.System != "" {
-		attributes = append(attributes, attrSystem.String(a.System))
-	}
-	if a.Destination != "" {
-		attributes = append(attributes, attrDestination.String(a.Destination))
-	}
-	return append(attributes, serverAttributes(a)...)
+	return appendAddress(make([]attribute.KeyValue, 0, 8), a)
 }
 
 func componentAttributes(c *engine.ComponentStats) []attribute.KeyValue {

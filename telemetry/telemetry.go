@@ -190,10 +190,16 @@ func (t *Telemetry) Close() error {
 	return nil
 }
 
-// serverAttributes are left out where they are not known.
-func serverAttributes(a engine.Address) []attribute.KeyValue {
-	if a.Server == "" {
-		return nil
+// appendAddress appends what is known of an address.
+func appendAddress(attributes []attribute.KeyValue, a engine.Address) []attribute.KeyValue {
+	if a.System != "" {
+		attributes = append(attributes, attrSystem.String(a.System))
 	}
-	return []attribute.KeyValue{attrServer.String(a.Server), attrPort.Int(a.Port)}
+	if a.Destination != "" {
+		attributes = append(attributes, attrDestination.String(a.Destination))
+	}
+	if a.Server != "" {
+		attributes = append(attributes, attrServer.String(a.Server), attrPort.Int(a.Port))
+	}
+	return attributes
 }

@@ -172,13 +172,7 @@ func (t *tracer) Group(pipeline string, n *engine.StageNode, members []engine.Sp
 func (t *tracer) messaging(pipeline, operation, kind string, at engine.Address) []attribute.KeyValue {
 	attributes := make([]attribute.KeyValue, 0, 16)
 	attributes = append(attributes, attrOperation.String(operation), attrOperationType.String(kind), attribute.String(attrPipeline, pipeline))
-	if at.System != "" {
-		attributes = append(attributes, attrSystem.String(at.System))
-	}
-	if at.Destination != "" {
-		attributes = append(attributes, attrDestination.String(at.Destination))
-	}
-	return append(attributes, serverAttributes(at)...)
+	return appendAddress(attributes, at)
 }
 
 // ofMessage returns what is told of a message itself.
