@@ -117,58 +117,72 @@ func (n *editNode) markSets(path []step) {
 func (x *Edit) Apply(m *engine.Message) error {
 	e := enter(m)
 	defer e.leave()
-	commit, err := x.prepare(e)
-	if err != nil {
+	if err := x.prepare(e); err != nil {
 		return err.classify()
 	}
-	for _, change := range commit {
-		change(m)
+	for i := range e.changes {
+		e.changes[i].commit(m)
 	}
 	return nil
 }
 
-// prepare evaluates everything, and returns what changes the message.
-func (x *Edit) prepare(e *env) ([]func(*engine.Message), *Error) {
+// change is what becomes of one part of a message: a property where put is set, else a header where one is named, else the body.
+type change struct {
+	put    func(*engine.Message)
+	header *string
+	value  any  // of the header
+	gone   bool // the header is removed
+	body   []byte
+}
+
+func (c *change) commit(m *engine.Message) {
+	switch {
+	case c.put != nil:
+		c.put(m)
+	case c.header == nil:
+		m.Body = c.body
+	case c.gone:
+		m.Headers.Delete(*c.header)
+	default:
+		m.Headers.Set(*c.header, c.value)
+	}
+}
+
+// prepare evaluates everything, and notes what changes the message.
+func (x *Edit) prepare(e *env) *Error {
 	base := len(e.args)
 	for i := range x.set {
 		v, err := x.set[i].eval(e)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		e.args = append(e.args, v)
 	}
 	values := e.args[base:]
-	commit := make([]func(*engine.Message), 0, len(x.set)+len(x.unset)+1)
 	for i := range x.set {
-		change, err := x.set[i].target.put(values[i])
-		if err != nil {
-			return nil, err
-		}
-		if change != nil {
-			commit = append(commit, change)
+		if err := x.set[i].target.put(e, values[i]); err != nil {
+			return err
 		}
 	}
 	for i := range x.unset {
-		if change := x.unset[i].drop(); change != nil {
-			commit = append(commit, change)
-		}
+		x.unset[i].drop(e)
 	}
-	return x.prepareBody(e, values, commit)
+	return x.prepareBody(e, values)
 }
 
-func (x *Edit) prepareBody(e *env, values []value, commit []func(*engine.Message)) ([]func(*engine.Message), *Error) {
+func (x *Edit) prepareBody(e *env, values []value) *Error {
 	if x.body == nil {
-		return commit, nil
+		return nil
 	}
 	r := &rewriter{values: values, set: x.set}
 	if err := x.source(e, r); err != nil {
-		return nil, err
+		return err
 	}
 	body, err := r.rewrite(x.body)
-	if err != nil || body == nil {
-		return commit, err
+	if err == nil && body != nil {
+		e.changes = append(e.changes, change{body: body})
 	}
-	return append(commit, func(m *engine.Message) { m.Body = body }), nil
+	return err
 }
 
 // source gives the rewriter the JSON that it changes: the body, or what msg.body is assigned.
@@ -206,31 +220,35 @@ func (x *Edit) first() *place {
 	return &place{}
 }
 
-// put returns what writes a value where the target is, or nil if that is inside the body.
-func (t *target) put(v value) (func(*engine.Message), *Error) {
+// put notes that a value is written where the target is, unless that is inside the body.
+func (t *target) put(e *env, v value) (err *Error) {
+	c := change{header: t.header}
 	switch {
 	case t.header != nil:
-		g, err := toGo(v, t.at)
-		return func(m *engine.Message) { m.Headers.Set(*t.header, g) }, err
+		c.value, err = toGo(v, t.at)
 	case t.attribute != nil:
-		return t.attribute.put(v, t.at)
+		c.put, err = t.attribute.put(v, t.at)
 	case t.rawBody:
-		s, err := octets(v, t.at)
-		return func(m *engine.Message) { m.Body = []byte(s.str) }, err
+		var s value
+		s, err = octets(v, t.at)
+		c.body = []byte(s.str)
+	default:
+		return nil
 	}
-	return nil, nil
+	e.changes = append(e.changes, c)
+	return err
 }
 
-// drop returns what removes the target, or nil if that is inside the body.
-func (t *target) drop() func(*engine.Message) {
+// drop notes that the target is removed, unless that is inside the body.
+func (t *target) drop(e *env) {
+	c := change{header: t.header, gone: true}
 	switch {
-	case t.header != nil:
-		return func(m *engine.Message) { m.Headers.Delete(*t.header) }
 	case t.attribute != nil:
-		change, _ := t.attribute.put(null, t.at)
-		return change
-	case t.rawBody:
-		return func(m *engine.Message) { m.Body = nil }
+		if c.put, _ = t.attribute.put(null, t.at); c.put == nil {
+			return
+		}
+	case t.header == nil && !t.rawBody:
+		return
 	}
-	return nil
+	e.changes = append(e.changes, c)
 }

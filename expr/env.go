@@ -58,6 +58,7 @@ type env struct {
 	locals  []value
 	args    []value
 	fields  []value // what loops read of their elements
+	changes []change
 	text    []byte
 	spent   int
 	read    int
@@ -88,8 +89,9 @@ func (e *env) leave() {
 	clear(e.locals[:cap(e.locals)])
 	clear(e.args[:cap(e.args)])
 	clear(e.fields[:cap(e.fields)])
-	e.locals, e.args, e.fields, e.text = e.locals[:0], e.args[:0], e.fields[:0], e.text[:0]
-	if cap(e.locals)+cap(e.args)+cap(e.fields) > 256 || cap(e.text) > 64<<10 {
+	clear(e.changes[:cap(e.changes)])
+	e.locals, e.args, e.fields, e.changes, e.text = e.locals[:0], e.args[:0], e.fields[:0], e.changes[:0], e.text[:0]
+	if cap(e.locals)+cap(e.args)+cap(e.fields)+cap(e.changes) > 256 || cap(e.text) > 64<<10 {
 		return
 	}
 	envs.Put(e)
