@@ -89,7 +89,7 @@ func (b *bench) all(w workload) ([]contender, error) {
 		cs = append(cs, b.loop("loop on bytes", w, b.messages, "-bytes"))
 	}
 	if b.full {
-		cs = append(cs, b.loop("tutorial loop", w, max(1, b.messages/10), "-naive"))
+		cs = append(cs, b.loop("tutorial loop", w, max(1, b.messages/50), "-naive"))
 	}
 	for i, p := range b.pipes {
 		c, err := b.pipe(p.name, p.file, w, b.messages)
