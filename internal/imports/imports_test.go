@@ -17,7 +17,7 @@ const module = "github.com/pipeamqp/pipe"
 // nothing of it. A room is a folder and everything below it. See docs/architecture.md.
 var may = map[string][]string{
 	"engine":              {},
-	"engine/enginetest":   {"engine"},
+	"engine/enginetest":   {"engine", "pool", "internal/devbroker", "internal/message"},
 	"expr":                {"engine"},
 	"pool":                {},
 	"sources":             {"engine", "expr", "pool", "internal/message"},
@@ -25,12 +25,12 @@ var may = map[string][]string{
 	"stages":              {"engine", "expr"},
 	"config":              {"engine", "expr", "pool", "sources", "sinks", "stages", "telemetry"},
 	"telemetry":           {"engine", "pool"},
-	"cmd/pipe/cli":        {"config", "engine", "expr", "pool", "sources", "sinks", "stages", "telemetry", "internal/rabbitmq"},
+	"cmd/pipe/cli":        {"config", "engine", "expr", "pool", "sources", "sinks", "stages", "telemetry", "internal/devbroker", "internal/rabbitmq"},
 	"cmd/pipe":            {"cmd/pipe/cli"},
 	"bench":               {"internal/rabbitmq"},
 	"internal/message":    {"engine", "pool"},
 	"internal/rabbitmq":   {},
-	"internal/testbroker": {"internal/rabbitmq"},
+	"internal/testbroker": {"internal/devbroker", "internal/rabbitmq"},
 	"internal/pipetest":   {"internal/rabbitmq", "internal/testbroker"},
 	"internal/testpool":   {"pool"},
 }

@@ -1,15 +1,11 @@
 package pipetest
 
 import (
-	"context"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"github.com/pipeamqp/pipe/internal/rabbitmq"
 	"github.com/pipeamqp/pipe/internal/testbroker"
 )
 
@@ -86,34 +82,12 @@ func Collect(t testing.TB, url, queue string, n int, each func(d *amqp.Delivery)
 }
 
 // WaitEmpty waits until a queue has no message, neither waiting nor with a consumer.
-func WaitEmpty(t testing.TB, node *rabbitmq.Node, url, queue string) {
+func WaitEmpty(t testing.TB, broker testbroker.Counter, url, queue string) {
 	t.Helper()
 	testbroker.Eventually(t, 3*time.Minute, func() bool { return testbroker.Depth(t, url, queue) == 0 }, "nothing waits in "+queue)
 	at, err := amqp.ParseURI(url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	testbroker.Eventually(t, time.Minute, func() bool { return Messages(node, at.Vhost, queue) == 0 }, queue+" is empty")
-}
-
-// Messages returns how many messages a queue has, those that consumers hold included; -1 where the broker does not tell.
-func Messages(node *rabbitmq.Node, vhost, queue string) int {
-	said, err := node.Ctl(context.Background(), "list_queues", "--quiet", "--no-table-headers", "-p", vhost, "name", "messages")
-	if err != nil {
-		return -1
-	}
-	for line := range strings.Lines(said) {
-		if name, n, _ := strings.Cut(strings.TrimSpace(line), "\t"); name == queue {
-			return number(n)
-		}
-	}
-	return -1
-}
-
-func number(s string) int {
-	n, err := strconv.Atoi(s)
-	if err != nil {
-		return -1
-	}
-	return n
+	testbroker.Eventually(t, time.Minute, func() bool { return broker.Messages(t.Context(), at.Vhost, queue) == 0 }, queue+" is empty")
 }

@@ -78,3 +78,25 @@ func binary(s string) string {
 	}
 	return "<<" + strings.Join(list, ",") + ">>"
 }
+
+// Messages returns how many messages a queue has, those that consumers hold included; -1 where the broker does not tell.
+func (n *Node) Messages(ctx context.Context, vhost, queue string) int {
+	said, err := n.Ctl(ctx, "list_queues", "--quiet", "--no-table-headers", "-p", vhost, "name", "messages")
+	if err != nil {
+		return -1
+	}
+	for line := range strings.Lines(said) {
+		if name, count, _ := strings.Cut(strings.TrimSpace(line), "\t"); name == queue {
+			return number(count)
+		}
+	}
+	return -1
+}
+
+func number(s string) int {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		return -1
+	}
+	return n
+}

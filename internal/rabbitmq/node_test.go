@@ -10,9 +10,11 @@ import (
 	"testing"
 
 	"github.com/pipeamqp/pipe/internal/rabbitmq"
+	"github.com/pipeamqp/pipe/internal/testbroker"
 )
 
 func TestStartStop(t *testing.T) {
+	testbroker.NeedRabbitMQ(t)
 	n, err := rabbitmq.Start(context.Background(), rabbitmq.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -27,6 +29,7 @@ func TestStartStop(t *testing.T) {
 }
 
 func TestCluster(t *testing.T) {
+	testbroker.NeedRabbitMQ(t)
 	c, err := rabbitmq.StartCluster(context.Background(), 3, rabbitmq.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -49,6 +52,7 @@ func TestCluster(t *testing.T) {
 }
 
 func TestPartition(t *testing.T) {
+	testbroker.NeedRabbitMQ(t)
 	if testing.Short() {
 		t.Skip("it takes a cluster")
 	}
@@ -77,6 +81,7 @@ func TestPartition(t *testing.T) {
 
 // TestRoot runs the RabbitMQ of another system, where there is one already: making it takes a minute and half a gigabyte.
 func TestRoot(t *testing.T) {
+	testbroker.NeedRabbitMQ(t)
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		t.Skip(err)

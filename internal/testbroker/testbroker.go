@@ -1,4 +1,5 @@
-// Package testbroker gives tests a real RabbitMQ.
+// Package testbroker gives tests a broker: a real RabbitMQ, or, where none is installed or the environment variable asks for it, the broker
+// in the box. Tests that need RabbitMQ itself are skipped there.
 //
 // All packages of a `make test` share the node that internal/testbroker/with has started; a bare `go test ./pkg`
 // starts one of its own when the first test asks. Each test has a virtual host of its own. A test that
@@ -9,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -17,11 +19,33 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 	"go.uber.org/goleak"
 
+	"github.com/pipeamqp/pipe/internal/devbroker"
 	"github.com/pipeamqp/pipe/internal/rabbitmq"
 )
 
-// Variable is the environment variable that describes the shared node.
+// Variable is the environment variable that describes the shared node, or says which kind of broker there is to be.
 const Variable = "PIPE_TEST_BROKER"
+
+// What Variable may say instead of describing a node; empty, it is RabbitMQ if that is installed, and else the broker in the box.
+const (
+	wantEmbedded = "embedded"
+	wantRabbitMQ = "rabbitmq"
+)
+
+// SkippedVariable is the environment variable that names the file to which tests that were skipped for want of RabbitMQ append their names.
+const SkippedVariable = "PIPE_TEST_SKIPPED"
+
+// Embedded reports that tests run on the broker in the box.
+var Embedded = sync.OnceValue(func() bool {
+	switch os.Getenv(Variable) {
+	case wantEmbedded:
+		return true
+	case "":
+		_, err := rabbitmq.Find()
+		return err != nil && Root() == ""
+	}
+	return false
+})
 
 // Root is the folder of the system whose RabbitMQ tests use, from the environment variable PIPE_TEST_ROOT; "" is the one that is
 // installed. See .ci/rabbitmq4.
@@ -30,6 +54,7 @@ func Root() string { return os.Getenv("PIPE_TEST_ROOT") }
 var shared struct {
 	mu     sync.Mutex
 	node   *rabbitmq.Node
+	box    *devbroker.Server
 	err    error
 	own    bool
 	vhosts []string // made, not handed out yet
@@ -43,6 +68,9 @@ type Tests interface{ Run() int }
 // Use it as func TestMain(m *testing.M) { os.Exit(testbroker.Main(m)) }.
 func Main(m Tests, options ...goleak.Option) int {
 	code := m.Run()
+	if shared.box != nil {
+		_ = shared.box.Close()
+	}
 	if shared.own {
 		if err := shared.node.Stop(context.Background()); err != nil {
 			fmt.Fprintln(os.Stderr, "testbroker:", err)
@@ -58,9 +86,42 @@ func Main(m Tests, options ...goleak.Option) int {
 	return code
 }
 
+// Counter tells how many messages a queue has, those that consumers hold included; -1 where it cannot tell.
+type Counter interface {
+	Messages(ctx context.Context, vhost, queue string) int
+}
+
+// Count returns what counts on the broker that tests share.
+func Count(t testing.TB) Counter {
+	t.Helper()
+	if Embedded() {
+		shared.mu.Lock()
+		defer shared.mu.Unlock()
+		return shared.box
+	}
+	return Shared(t)
+}
+
+// NeedRabbitMQ skips a test, or what is left of it, where there is only the broker in the box.
+func NeedRabbitMQ(t testing.TB) {
+	t.Helper()
+	if !Embedded() {
+		return
+	}
+	if path := os.Getenv(SkippedVariable); path != "" {
+		if f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0); err == nil {
+			program := strings.TrimSuffix(filepath.Base(os.Args[0]), ".test") // named after the package
+			fmt.Fprintln(f, program, t.Name())
+			_ = f.Close()
+		}
+	}
+	t.Skip("not run: it needs RabbitMQ, and this is the broker in the box")
+}
+
 // Shared returns the node that tests share. It is not to be stopped.
 func Shared(t testing.TB) *rabbitmq.Node {
 	t.Helper()
+	NeedRabbitMQ(t)
 	node, err := sharedNode()
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +133,7 @@ func sharedNode() (*rabbitmq.Node, error) {
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
 	if shared.node == nil && shared.err == nil {
-		if text := os.Getenv(Variable); text != "" {
+		if text := os.Getenv(Variable); text != "" && text != wantRabbitMQ {
 			shared.node, shared.err = rabbitmq.Attach(text)
 		} else {
 			shared.node, shared.err = rabbitmq.Start(context.Background(), rabbitmq.Options{Root: Root()})
@@ -97,6 +158,9 @@ func VHost(t testing.TB) string {
 
 // NewVHost is VHost for examples.
 func NewVHost() (url string, err error) {
+	if Embedded() {
+		return newEmbeddedVHost()
+	}
 	node, err := sharedNode()
 	if err != nil {
 		return "", err
@@ -118,6 +182,20 @@ func NewVHost() (url string, err error) {
 	return node.VHostURL(vhost), nil
 }
 
+func newEmbeddedVHost() (url string, err error) {
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	if shared.box == nil {
+		if shared.box, err = devbroker.Start("127.0.0.1:0", devbroker.Options{}); err != nil {
+			return "", err
+		}
+	}
+	shared.made++
+	name := fmt.Sprintf("test-%d-%d", os.Getpid(), shared.made)
+	shared.box.AddVHost(name)
+	return shared.box.VHostURL(name), nil
+}
+
 // VHostName returns the name of the virtual host of a URL that VHost returned.
 func VHostName(url string) string { return url[strings.LastIndexByte(url, '/')+1:] }
 
@@ -127,6 +205,7 @@ func Private(t testing.TB) *rabbitmq.Node { return PrivateWith(t, rabbitmq.Optio
 // PrivateWith is Private for a node that is set up otherwise.
 func PrivateWith(t testing.TB, o rabbitmq.Options) *rabbitmq.Node {
 	t.Helper()
+	NeedRabbitMQ(t)
 	o.Root = Root()
 	node, err := rabbitmq.Start(context.Background(), o)
 	if err != nil {
