@@ -126,16 +126,16 @@ func (e *entry) release() {
 	f := e.failure.Load()
 	switch {
 	case e.members != nil:
+		if f != nil {
+			failSpan(e.span(), f)
+		}
+		endSpan(e.span()) // first: with its last member a run may be over
 		for _, member := range e.members {
 			if f != nil {
 				member.fail(f)
 			}
 			member.release()
 		}
-		if f != nil {
-			failSpan(e.span(), f)
-		}
-		endSpan(e.span())
 	case f == nil:
 		e.settle(Ack)
 	default:

@@ -285,6 +285,7 @@ func (w *worker) join(g *graph, i int, m *Message) *Failure {
 	key, err := "", error(nil)
 	if s.node.Group.Key != nil {
 		if key, err = s.node.Group.Key(m); err != nil {
+			s.meter.fail(err)
 			return w.stageFailed(g, i, m, err)
 		}
 	}
@@ -295,6 +296,7 @@ func (w *worker) join(g *graph, i int, m *Message) *Failure {
 		w.run.clock.at(time.Now().Add(s.node.Group.Age), func() { w.run.groupDue(g, i, grp) })
 	}
 	m.entry.owe()
+	s.meter.receive()
 	grp.members = append(grp.members, m)
 	grp.bytes += len(m.Body)
 	limit := s.node.Group
@@ -333,10 +335,12 @@ func (w *worker) complete(g *graph, i int, grp *group) {
 func (w *worker) aggregate(g *graph, i int, grp *group) *Failure {
 	start := len(w.buf)
 	meter := g.stages[i].meter
-	began := meter.start()
+	began := meter.now()
 	err := g.stages[i].aggregate(w, grp.members)
-	meter.stop(began, len(w.buf)-start, err, w.e.span())
+	sent := len(w.buf) - start
+	meter.stop(began, len(grp.members), sent, err, w.e.span())
 	if err == nil {
+		discardSpan(w.e.span(), sent)
 		return w.stepAll(g, i+1, start)
 	}
 	w.pop(start)

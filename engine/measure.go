@@ -90,30 +90,47 @@ var epoch = time.Now()
 // meter counts what a component does. All graphs share it. A nil meter counts nothing, and costs nothing.
 type meter struct {
 	received, sent, discarded atomic.Int64
+	gathered                  atomic.Int64 // messages that shared a call with another: those of a group, but for one
 	errors                    [len(kinds)]atomic.Int64
 	took                      histogram
 }
 
-// start returns the present moment, for stop.
-func (m *meter) start() time.Duration {
+// receive counts a message that a component is handed.
+func (m *meter) receive() {
+	if m != nil {
+		m.received.Add(1)
+	}
+}
+
+// now returns the present moment, for stop.
+func (m *meter) now() time.Duration {
 	if m == nil {
 		return 0
 	}
-	m.received.Add(1)
 	return time.Since(epoch)
 }
 
-// stop counts a call or a message that ended with err and became sent messages.
-func (m *meter) stop(start time.Duration, sent int, err error, s Span) {
+// fail counts a failure of a component that did not come to its work, as that of a condition.
+func (m *meter) fail(err error) {
+	if m != nil {
+		m.errors[kindIndex(KindOf(err))].Add(1)
+	}
+}
+
+// stop counts a call that was handed messages, ended with err and sent messages.
+func (m *meter) stop(start time.Duration, handed, sent int, err error, s Span) {
 	if m == nil {
 		return
+	}
+	if handed > 1 {
+		m.gathered.Add(int64(handed - 1))
 	}
 	m.took.record(time.Since(epoch)-start, s)
 	switch {
 	case err != nil:
-		m.errors[kindIndex(KindOf(err))].Add(1)
+		m.fail(err)
 	case sent == 0:
-		m.discarded.Add(1)
+		m.discarded.Add(int64(handed))
 	default:
 		m.sent.Add(int64(sent))
 	}
@@ -134,19 +151,22 @@ type ComponentStats struct {
 	Errors map[Kind]int64
 	// Took is how long the calls of a stage took; of a sink, the time to the confirm.
 	Took Durations
+
+	gathered int64
 }
 
-// InFlight returns how many messages a component is at work on.
+// InFlight returns how many messages a component is at work on; those among them that wait in a group for others.
 func (c *ComponentStats) InFlight() int64 { return c.Received - c.Finished() }
 
-// Finished returns how many of the messages that a sink was handed have their outcome.
-func (c *ComponentStats) Finished() int64 { return int64(c.Took.Count()) }
+// Finished returns how many of the messages that a component was handed have their outcome.
+func (c *ComponentStats) Finished() int64 { return int64(c.Took.Count()) + c.gathered }
 
 // Add adds what was counted elsewhere, as by an earlier run of the same pipeline.
 func (c *ComponentStats) Add(o ComponentStats) {
 	c.Received += o.Received
 	c.Sent += o.Sent
 	c.Discarded += o.Discarded
+	c.gathered += o.gathered
 	for kind, n := range o.Errors {
 		c.Errors[kind] += n
 	}
@@ -154,7 +174,7 @@ func (c *ComponentStats) Add(o ComponentStats) {
 }
 
 func (m *meter) read(c ComponentStats) ComponentStats {
-	c.Took = m.took.read() // first: what is under way is never less than nothing
+	c.Took, c.gathered = m.took.read(), m.gathered.Load() // first: what is under way is never less than nothing
 	c.Received, c.Sent, c.Discarded = m.received.Load(), m.sent.Load(), m.discarded.Load()
 	c.Errors = map[Kind]int64{}
 	for i := range m.errors {

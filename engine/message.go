@@ -105,27 +105,75 @@ func (m *Message) Targets() []Target { return m.targets }
 // The zero value is an empty table. Reading is safe from many goroutines; Set and Delete belong to
 // the owner of the message and copy the table first when a clone shares it.
 type Headers struct {
-	table  map[string]any
-	shared bool
+	encoded EncodedHeaders // instead of a table, as long as their source's encoding will do
+	table   map[string]any
+	shared  bool
+}
+
+// EncodedHeaders is a headers table in the encoding in which it came: what nobody looks at need not be decoded, and a sink
+// that knows the encoding sends it on as it is. It never changes, and is safe to use from many goroutines. Its values have the types that
+// [Headers] names.
+type EncodedHeaders interface {
+	// Get returns the value of a header and whether it is there.
+	Get(key string) (value any, ok bool)
+	// Text returns the value of a header that is a string; ok is false for any other, and for none.
+	Text(key string) (text string, ok bool)
+	// Len returns how many headers there are.
+	Len() int
+	// Table decodes all of it, into a table of the caller's own.
+	Table() map[string]any
+	// With returns the table with another value of a header, or ok=false where the encoding has no such value, or no room.
+	With(key string, value any) (changed EncodedHeaders, ok bool)
+	// Without returns the table without a header.
+	Without(key string) EncodedHeaders
 }
 
 // HeadersOf makes headers of a table, which the caller does not touch again.
 func HeadersOf(table map[string]any) Headers { return Headers{table: table} }
 
+// HeadersFrom makes headers of an encoded table.
+func HeadersFrom(e EncodedHeaders) Headers { return Headers{encoded: e} }
+
+// Encoded returns the headers in the encoding in which they came, with what has been set since, or nil where they are a table.
+func (h *Headers) Encoded() EncodedHeaders { return h.encoded }
+
 // Get returns the value of a header and whether it is there; a void header is there and nil.
 func (h *Headers) Get(key string) (any, bool) {
+	if h.encoded != nil {
+		return h.encoded.Get(key)
+	}
 	v, ok := h.table[key]
 	return v, ok
 }
 
+// Text returns the value of a header that is a string; ok is false for any other, and for none. Unlike Get it never allocates.
+func (h *Headers) Text(key string) (text string, ok bool) {
+	if h.encoded != nil {
+		return h.encoded.Text(key)
+	}
+	text, ok = h.table[key].(string)
+	return text, ok
+}
+
 // Set gives a header a value.
 func (h *Headers) Set(key string, value any) {
+	if h.encoded != nil {
+		if changed, ok := h.encoded.With(key, value); ok {
+			h.encoded = changed
+			return
+		}
+		*h = HeadersOf(h.encoded.Table())
+	}
 	h.own()
 	h.table[key] = value
 }
 
 // Delete removes a header; removing one that is not there does nothing.
 func (h *Headers) Delete(key string) {
+	if h.encoded != nil {
+		h.encoded = h.encoded.Without(key)
+		return
+	}
 	if _, ok := h.table[key]; !ok {
 		return
 	}
@@ -134,13 +182,23 @@ func (h *Headers) Delete(key string) {
 }
 
 // Len returns how many headers there are.
-func (h *Headers) Len() int { return len(h.table) }
+func (h *Headers) Len() int {
+	if h.encoded != nil {
+		return h.encoded.Len()
+	}
+	return len(h.table)
+}
 
 // All yields every header, in no particular order.
-func (h *Headers) All() iter.Seq2[string, any] { return maps.All(h.table) }
+func (h *Headers) All() iter.Seq2[string, any] { return maps.All(h.Table()) }
 
 // Table returns the headers as a table that the caller must not change.
-func (h *Headers) Table() map[string]any { return h.table }
+func (h *Headers) Table() map[string]any {
+	if h.encoded != nil {
+		return h.encoded.Table()
+	}
+	return h.table
+}
 
 func (h *Headers) own() {
 	switch {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"log/slog"
 	"math"
 	"math/bits"
 	"math/rand/v2"
@@ -171,7 +172,7 @@ func (r *run) mayRetry(retry *Retry, e *entry, f *Failure) bool {
 	m.failure = f
 	again, err := retry.wants(m)
 	if err != nil {
-		r.log.Warn("cannot tell whether to try again, so it is not", "error", err)
+		r.tell(e, slog.LevelWarn, "cannot tell whether to try again, so it is not", "error", err)
 	}
 	return again && err == nil
 }
@@ -209,12 +210,12 @@ func (r *run) delay(e *entry, pause time.Duration) {
 	if span := e.span(); span != nil {
 		to := r.address
 		to.Destination = delayDestination
-		publish = span.Publish(r.pipeline.Name, "retry", to, m)
+		publish = span.Publish(r.pipeline.Name, RetryComponent, to, m)
 	}
 	started := r.spawn(func() {
 		r.delayer.Delay(r.ctx, m, pause, func(err error) {
 			if err != nil {
-				failSpan(publish, newFailure(err, "retry", e.attempt, nil))
+				failSpan(publish, newFailure(err, RetryComponent, e.attempt, nil))
 			}
 			endSpan(publish)
 			switch {
@@ -224,7 +225,7 @@ func (r *run) delay(e *entry, pause time.Duration) {
 			case r.stopping.Load() || e.settler.Stale():
 				e.settle(Abandon)
 			default:
-				r.log.Warn("cannot have the broker hold a message; it is held here", "error", err)
+				r.tell(e, slog.LevelWarn, "cannot have the broker hold a message; it is held here", "error", err)
 				r.wait(e, pause)
 			}
 		})
@@ -235,13 +236,16 @@ func (r *run) delay(e *entry, pause time.Duration) {
 	}
 }
 
-// delayDestination is what traces call the place where a delayer holds messages.
-const delayDestination = "delay"
+// What traces call the place where a delayer holds messages, and who sends them there: such a message comes back.
+const (
+	delayDestination = "delay"
+	RetryComponent   = "retry"
+)
 
 // wait tries a delivery again after a pause, in which it is held here.
 func (r *run) wait(e *entry, pause time.Duration) {
 	if r.holdLimit > 0 && time.Since(e.chunk.opened)+pause > r.holdLimit {
-		r.log.Info("a message has been held for so long that the broker would lose patience: it is given back", "message_id", e.input.Properties.MessageID)
+		r.tell(e, slog.LevelInfo, "a message has been held for so long that the broker would lose patience: it is given back")
 		e.settle(Requeue)
 		return
 	}
@@ -337,6 +341,11 @@ func (r *run) dueNow(e *entry) {
 // report logs what becomes of a delivery that failed.
 func (r *run) report(e *entry, f *Failure, what string) {
 	r.logFailure(e.span(), f, e.input.Properties.MessageID, what)
+}
+
+// tell logs something else about a delivery.
+func (r *run) tell(e *entry, level slog.Level, text string, attrs ...any) {
+	r.logAbout(e.span(), e.input.Properties.MessageID, level, text, func() []any { return attrs })
 }
 
 // remember notes which sinks need not be sent to again: those that have confirmed all that they were sent.

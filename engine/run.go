@@ -188,26 +188,34 @@ func (r *run) tolerated(f *Failure, m *Message) {
 
 // logFailure writes a line about a message that failed, unless there have been many just now. span is that of the attempt, or nil.
 func (r *run) logFailure(span Span, f *Failure, messageID, what string) {
+	r.logAbout(span, messageID, slog.LevelWarn, "message failed", func() []any {
+		attrs := []any{
+			"component", f.Component, "kind", string(f.Kind), "error", f.Err,
+			"attempt", f.Attempt, "outcome", what,
+		}
+		var p *PanicError
+		if errors.As(f.Err, &p) {
+			attrs = append(attrs, "stack", p.Stack())
+		}
+		return attrs
+	})
+}
+
+// logAbout writes a line about a message, unless there have been many just now; then it is counted.
+func (r *run) logAbout(span Span, messageID string, level slog.Level, text string, attrs func() []any) {
 	suppressed, ok := r.gate.open(time.Now())
 	if !ok {
 		r.stats.unlogged.Add(1)
 		return
 	}
-	attrs := []any{
-		"component", f.Component, "kind", string(f.Kind), "error", f.Err,
-		"attempt", f.Attempt, "outcome", what,
-	}
+	all := attrs()
 	if messageID != "" {
-		attrs = append(attrs, "message_id", messageID)
+		all = append(all, "message_id", messageID)
 	}
 	if suppressed > 0 {
-		attrs = append(attrs, "not_logged_before", suppressed)
+		all = append(all, "not_logged_before", suppressed)
 	}
-	var p *PanicError
-	if errors.As(f.Err, &p) {
-		attrs = append(attrs, "stack", p.Stack())
-	}
-	r.log.WarnContext(contextOf(span), "message failed", attrs...)
+	r.log.Log(contextOf(span), level, text, all...)
 }
 
 // logGate lets a few lines a second through, so that a storm of failures does not become a storm of

@@ -31,7 +31,8 @@ func (o *outcome) start(s *sink, m *Message) {
 	if m.failure != nil && !o.explained {
 		r.explain(m, m.entry, m.failure, 0)
 	}
-	o.began = s.meter.start()
+	s.meter.receive()
+	o.began = s.meter.now()
 	if s.breaker != nil {
 		tell, err := s.breaker.enter(r)
 		if err != nil {
@@ -87,7 +88,7 @@ func (o *outcome) finish(err error) bool {
 		o.tell(err)
 	}
 	e := o.m.entry
-	o.sink.meter.stop(o.began, 1, err, o.span)
+	o.sink.meter.stop(o.began, 1, 1, err, o.span)
 	if err == nil {
 		endSpan(o.span)
 		e.run.stats.out.Add(1)

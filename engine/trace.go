@@ -33,6 +33,8 @@ type Span interface {
 	Publish(pipeline, component string, to Address, m *Message) Span
 	// Settle begins the span of the settlement; nil where nothing is sent.
 	Settle(o Outcome) Span
+	// Discard says that a stage has dropped the message on purpose: this is where its way ends.
+	Discard()
 	// Fail says that this part has failed.
 	Fail(f *Failure)
 	End()
@@ -97,7 +99,13 @@ func (r *run) traceGroup(s *StageNode, ge *entry, pipeline string) {
 	}
 }
 
-// failSpan and endSpan end what may be no span.
+// discardSpan, failSpan and endSpan tell what may be no span.
+func discardSpan(s Span, sent int) {
+	if s != nil && sent == 0 {
+		s.Discard()
+	}
+}
+
 func failSpan(s Span, f *Failure) {
 	if s != nil {
 		s.Fail(f)

@@ -148,6 +148,7 @@ func (w *worker) step(g *graph, i int, m *Message) *Failure {
 	}
 	s := g.stages[i]
 	if applies, err := s.applies(m); err != nil {
+		s.meter.fail(err)
 		return w.stageFailed(g, i, m, err)
 	} else if !applies {
 		return w.step(g, i+1, m)
@@ -183,11 +184,15 @@ func (w *worker) watched(g *graph, s *stage, m *Message) error {
 		span = span.Stage(g.name, s.node, m)
 		ctx = span.Context(ctx)
 	}
-	began := s.meter.start()
+	s.meter.receive()
+	began := s.meter.now()
 	err := s.call(ctx, w, m)
-	s.meter.stop(began, len(w.buf)-before, err, span)
+	sent := len(w.buf) - before
+	s.meter.stop(began, 1, sent, err, span)
 	if err != nil {
 		failSpan(span, newFailure(err, s.label, w.e.attempt, nil))
+	} else {
+		discardSpan(span, sent)
 	}
 	endSpan(span)
 	return err
@@ -325,6 +330,7 @@ func (w *worker) recipients(g *graph, m *Message) *Failure {
 func (w *worker) offer(s *sink, m *Message) *Failure {
 	applies, err := s.applies(m)
 	if err != nil {
+		s.meter.fail(err)
 		f := newFailure(err, s.label, w.e.attempt, &s.node.Options)
 		switch w.run.onError(&s.node.Options) {
 		case OnErrorContinue, OnErrorDrop:

@@ -39,10 +39,11 @@ type wire struct {
 	in       *inbound
 	try      tryWriter // nil where a write without waiting is not to be had (TLS)
 
-	timeout time.Duration // for one write to make progress
-	limit   int           // of buffered bytes
-	drained chan struct{} // says that publishers who were told to wait may go on
-	blocked blocking
+	timeout  time.Duration // for one write to make progress
+	progress watchdog      // ends a write that takes longer
+	limit    int           // of buffered bytes
+	drained  chan struct{} // says that publishers who were told to wait may go on
+	blocked  blocking
 
 	kick chan struct{} // wakes the flusher
 	gone chan struct{} // closed with the first error
@@ -58,7 +59,6 @@ type wire struct {
 	corks    int           // publishers that hold back
 	writers  int           // ports that have published and will say end
 	timer    *time.Timer   // ends a cork that lasts too long
-	watchdog *time.Timer   // ends a write that lasts too long
 	empty    chan struct{} // closed when nothing is buffered any more; nil when nobody waits for it
 	armed    bool
 	full     bool // a publisher was told to wait
@@ -107,8 +107,7 @@ func newWire(conn, socket net.Conn, timeout time.Duration, limit int) *wire {
 	}
 	w.timer = time.AfterFunc(time.Hour, w.corkTimeout)
 	w.timer.Stop()
-	w.watchdog = time.AfterFunc(time.Hour, w.stalled)
-	w.watchdog.Stop()
+	w.progress = watchdog{patience: timeout, excused: w.blocked.excuses, bite: w.stalled}
 	return w
 }
 
@@ -303,9 +302,9 @@ func (w *wire) drain() {
 
 // writeAll writes out, a piece at a time so that a stall can be told from a slow link.
 func (w *wire) writeAll(out []byte) (done int, err error) {
-	defer w.watchdog.Stop()
+	defer w.progress.sleep()
 	for done < len(out) {
-		w.watchdog.Reset(w.timeout)
+		w.progress.wake()
 		n, err := w.Conn.Write(out[done:min(done+writePiece, len(out))])
 		done += n
 		if err != nil {
@@ -315,15 +314,8 @@ func (w *wire) writeAll(out []byte) (done int, err error) {
 	return done, nil
 }
 
-// stalled is called when the socket has taken nothing for a while. A broker that has said that it
-// blocks publishers is waited for.
-func (w *wire) stalled() {
-	if w.blocked.excuses(w.timeout) {
-		w.watchdog.Reset(w.timeout)
-		return
-	}
-	w.fail(fmt.Errorf("the broker has read nothing for %s", w.timeout))
-}
+// stalled is called when the socket has taken nothing for a while, and the broker has not said that it blocks publishers.
+func (w *wire) stalled() { w.fail(fmt.Errorf("the broker has read nothing for %s", w.timeout)) }
 
 // reserve asks for room for n bytes of a publisher's. Where there is none it returns false, and drained
 // is called when there is again.

@@ -26,9 +26,15 @@ const resubscribeMax = 5 * time.Second
 type Delivery struct {
 	amqp.Delivery
 	Session *Session
+	// Encoded is the headers as they came, and Headers is nil, where [ConsumeOptions].EncodedHeaders asked for that. Headers with something
+	// in them that could not be published again are in Headers all the same.
+	Encoded EncodedTable
 	// Unreadable is nil, or an [*ErrUnreadable] that says why Headers is empty though the message has headers.
 	Unreadable error
 }
+
+// table returns the headers, decoded.
+func (d *Delivery) table() Table { return d.Encoded.or(d.Headers) }
 
 // Ack settles the delivery as done.
 func (d *Delivery) Ack() { d.Session.Settle(d.DeliveryTag, Ack) }
@@ -172,7 +178,7 @@ func (c *consumer) subscribe(g *generation) (*Session, error) {
 			if err = s.ch.Qos(c.o.Prefetch, 0, false); err != nil {
 				return fmt.Errorf("set the prefetch: %w", err)
 			}
-			s.port.delivered = s.inbox.put
+			s.port.delivered, s.port.encoded = s.inbox.put, c.o.EncodedHeaders
 			s.port.listen()
 			s.ends, err = s.ch.Consume(c.o.Queue, s.tag, false, c.o.Exclusive, false, false, args)
 			return err

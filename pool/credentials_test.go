@@ -45,8 +45,15 @@ func TestRotation(t *testing.T) {
 	}
 	proxy.Reset()
 	testbroker.Eventually(t, patience, func() bool { return strings.Contains(log.String(), "read the password of user") }, "the pool says that there is no password")
+	testbroker.Eventually(t, patience, func() bool {
+		err := p.Trouble()
+		return err != nil && strings.Contains(err.Error(), "read the password of user")
+	}, "the pool tells why it is not connected")
 	write("s3cret-two")
 	testbroker.Eventually(t, patience, func() bool { return p.Stats().Reconnects >= 4 && p.State() == StateReady }, "the pool has reconnected")
+	if err := p.Trouble(); err != nil {
+		t.Errorf("the trouble is over, and it says %v", err)
+	}
 	if strings.Contains(log.String(), "s3cret") {
 		t.Error("the password is in the log")
 	}

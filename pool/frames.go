@@ -116,7 +116,7 @@ func appendPublish(b []byte, channel uint16, m *Publishing, frameMax int) []byte
 	b = binary.BigEndian.AppendUint16(b, classBasic)
 	b = append(b, 0, 0) // weight
 	b = binary.BigEndian.AppendUint64(b, uint64(len(m.Body)))
-	b = endFrame(appendProperties(b, &m.Publishing), start)
+	b = endFrame(appendProperties(b, m), start)
 
 	piece := math.MaxUint32
 	if frameMax > 0 {
@@ -133,7 +133,7 @@ func appendPublish(b []byte, channel uint16, m *Publishing, frameMax int) []byte
 }
 
 // appendProperties appends the properties that are set, after their flags. As in the client library, an empty one is not set.
-func appendProperties(b []byte, m *amqp.Publishing) []byte {
+func appendProperties(b []byte, m *Publishing) []byte {
 	at := len(b)
 	b = append(b, 0, 0)
 	var flags uint16
@@ -151,7 +151,11 @@ func appendProperties(b []byte, m *amqp.Publishing) []byte {
 	}
 	text(flagContentType, m.ContentType)
 	text(flagContentEncoding, m.ContentEncoding)
-	if len(m.Headers) > 0 {
+	switch {
+	case !m.Encoded.IsEmpty():
+		flags |= flagHeaders
+		b = append(b, m.Encoded.encoded()...)
+	case len(m.Headers) > 0:
 		flags |= flagHeaders
 		b = appendTable(b, m.Headers)
 	}

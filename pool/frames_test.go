@@ -36,11 +36,18 @@ type confirm struct {
 }
 
 // takeAll has a port of channel 1 take what it can of what comes from src, read in pieces.
-func takeAll(src io.Reader, rnd *rand.Rand, limit int) (got seen) {
+func takeAll(src io.Reader, rnd *rand.Rand, limit int) seen {
+	return takeAllWith(&port{id: 1}, src, rnd, limit)
+}
+
+func takeAllWith(p *port, src io.Reader, rnd *rand.Rand, limit int) (got seen) {
 	in := newInbound(src)
 	in.setFrameMax(limit)
-	p := &port{wire: &wire{in: in}, id: 1}
-	p.delivered = func(d *amqp.Delivery) { got.deliveries = append(got.deliveries, *d) }
+	p.wire = &wire{in: in}
+	p.delivered = func(d *Delivery) {
+		d.Headers = d.table()
+		got.deliveries = append(got.deliveries, d.Delivery)
+	}
 	p.returned = func(r *amqp.Return) { got.returns = append(got.returns, *r) }
 	p.confirmed = func(tag uint64, multiple, ack bool) { got.confirms = append(got.confirms, confirm{tag, multiple, ack}) }
 	p.listen()
@@ -250,7 +257,7 @@ func TestSettleFrames(t *testing.T) {
 // TestTheLibraryStaysAlive expects that the library sees a sign of life while a port takes everything.
 func TestTheLibraryStaysAlive(t *testing.T) {
 	in := newInbound(bytes.NewReader(slices.Concat(deliverMethod(1), rawamqp.AppendContent(nil, 1, "id", nil, ""))))
-	p := &port{wire: &wire{in: in}, id: 1, delivered: func(*amqp.Delivery) {}}
+	p := &port{wire: &wire{in: in}, id: 1, delivered: func(*Delivery) {}}
 	p.listen()
 	if got, err := io.ReadAll(in); err != nil || !bytes.Equal(got, heartbeat) {
 		t.Errorf("%v, % x", err, got)
@@ -271,6 +278,10 @@ func FuzzPort(f *testing.F) {
 		if !reflect.DeepEqual(got, again) && spelled(got) != spelled(again) {
 			t.Error("it matters how the bytes come")
 		}
+		encoded := takeAllWith(&port{id: 1, encoded: true}, bytes.NewReader(slices.Clone(stream)), source(seed), frameMax)
+		if !slices.EqualFunc(got.deliveries, encoded.deliveries, func(a, b amqp.Delivery) bool { return spelled(a.Headers) == spelled(b.Headers) }) {
+			t.Error("encoded headers are others")
+		}
 		for _, d := range got.deliveries {
 			if len(d.Body) > len(stream) {
 				t.Error("a body is longer than all that has come")
@@ -279,13 +290,22 @@ func FuzzPort(f *testing.F) {
 	})
 }
 
+// TestInboxCopiesNothing expects that what waits to be handed over is kept where it was made.
+func TestInboxCopiesNothing(t *testing.T) {
+	in, d := newInbox(), &Delivery{}
+	in.put(d)
+	if len(in.queue) != 1 || in.queue[0] != d {
+		t.Error("a copy was kept")
+	}
+}
+
 // TestInboxKeepsNoMoreThanItHolds expects that an inbox that is never empty does not grow.
 func TestInboxKeepsNoMoreThanItHolds(t *testing.T) {
 	in := newInbox()
 	chunk := make([]Delivery, 1)
-	in.put(&amqp.Delivery{DeliveryTag: 0})
+	in.put(&Delivery{})
 	for i := range uint64(10_000) {
-		in.put(&amqp.Delivery{DeliveryTag: i + 1})
+		in.put(&Delivery{Delivery: amqp.Delivery{DeliveryTag: i + 1}})
 		if n := in.take(chunk, nil); n != 1 || chunk[0].DeliveryTag != i {
 			t.Fatal(n, chunk[0].DeliveryTag)
 		}

@@ -113,15 +113,9 @@ func (g *generation) lost() bool { return g.ctx.Err() != nil || g.conn.IsClosed(
 // the broker is taken for dead and the socket is closed, which ends every wait. While the broker blocks
 // publishers it does not answer on this connection; then that is no reason.
 func (g *generation) call(f func() error) error {
-	var watchdog *time.Timer
-	watchdog = time.AfterFunc(g.pool.opts.CallTimeout, func() {
-		if g.wire.blocked.excuses(g.pool.opts.CallTimeout) {
-			watchdog.Reset(g.pool.opts.CallTimeout)
-			return
-		}
-		g.wire.fail(errNoAnswer)
-	})
-	defer watchdog.Stop()
+	answer := watchdog{patience: g.pool.opts.CallTimeout, excused: g.wire.blocked.excuses, bite: func() { g.wire.fail(errNoAnswer) }}
+	answer.wake()
+	defer answer.sleep()
 	err := f()
 	if errors.Is(err, amqp.ErrClosed) {
 		if cause := g.wire.cause(); cause != nil {

@@ -34,14 +34,8 @@ func prepare(m *Publishing) (headerFrame int, err error) {
 	if err := checkExpiration(m.Expiration); err != nil {
 		return 0, err
 	}
-	size, fit, err := measureTable(m.Headers, nil)
+	size, err := prepareHeaders(m)
 	if err != nil {
-		return 0, err
-	}
-	if !fit {
-		m.Headers = normalTable(m.Headers)
-	}
-	if err := checkCopies(m.Headers); err != nil {
 		return 0, err
 	}
 	if m.DeliveryMode > amqp.Persistent { // RabbitMQ closes the channel
@@ -51,6 +45,31 @@ func prepare(m *Publishing) (headerFrame int, err error) {
 	size += contentHeader + frameOverhead + 8 + 2 + 8
 	size += len(m.ContentType) + len(m.ContentEncoding) + len(m.CorrelationId) + len(m.ReplyTo) +
 		len(m.Expiration) + len(m.MessageId) + len(m.Type) + len(m.UserId) + len(m.AppId)
+	return size, nil
+}
+
+// prepareHeaders returns the encoded size of the headers, which it makes fit.
+func prepareHeaders(m *Publishing) (size int, err error) {
+	if !m.Encoded.IsEmpty() {
+		if m.Headers != nil {
+			return 0, &ErrInvalid{"headers", "they are given twice: as Headers and as Encoded"}
+		}
+		return len(m.Encoded.encoded()), nil
+	}
+	size, fit, err := measureTable(m.Headers, nil)
+	if err != nil {
+		return 0, err
+	}
+	if !fit {
+		m.Headers = normalTable(m.Headers)
+	}
+	for _, name := range [...]string{"CC", "BCC"} {
+		if v, ok := m.Headers[name]; ok {
+			if err := checkCopy(name, v); err != nil {
+				return 0, err
+			}
+		}
+	}
 	return size, nil
 }
 
@@ -85,22 +104,25 @@ func checkExpiration(s string) error {
 	return nil
 }
 
-// checkCopies refuses CC and BCC headers that RabbitMQ closes the channel over: they hold routing keys.
-func checkCopies(t Table) error {
-	for _, name := range [...]string{"CC", "BCC"} {
-		v, ok := t[name]
-		if !ok {
-			continue
+// isCopies reports that RabbitMQ takes the value of a header for routing keys.
+func isCopies(name string) bool { return name == "CC" || name == "BCC" }
+
+// checkCopy refuses a CC or BCC header that RabbitMQ closes the channel over. Of a list, []string is as good as []any.
+func checkCopy(name string, v any) error {
+	if !isCopies(name) {
+		return nil
+	}
+	if _, ok := v.([]string); ok {
+		return nil
+	}
+	keys, ok := v.([]any)
+	for _, key := range keys {
+		if _, is := key.(string); !is {
+			ok = false
 		}
-		keys, ok := v.([]any)
-		for _, key := range keys {
-			if _, is := key.(string); !is {
-				ok = false
-			}
-		}
-		if !ok {
-			return &ErrInvalid{header(&place{key: name}), "must be a list of strings: RabbitMQ takes it for routing keys"}
-		}
+	}
+	if !ok {
+		return &ErrInvalid{header(&place{key: name}), "must be a list of strings: RabbitMQ takes it for routing keys"}
 	}
 	return nil
 }
@@ -135,19 +157,28 @@ func measureTable(t Table, at *place) (size int, fit bool, err error) {
 		return 0, false, err
 	}
 	for k, v := range t {
-		if len(k) > maxShortString {
-			return 0, false, &ErrInvalid{fmt.Sprintf("header %.40q…", k), fmt.Sprintf("the name has %d bytes, at most %d fit", len(k), maxShortString)}
+		n, ok, err := measureEntry(k, v, at)
+		if err != nil {
+			return 0, false, err
 		}
-		n, ok := measureScalar(v)
-		if n == 0 {
-			if n, ok, err = measureNested(v, &place{at, k}); err != nil {
-				return 0, false, err
-			}
-		}
-		size += 1 + len(k) + n
+		size += n
 		fit = fit && ok
 	}
 	return size, fit, nil
+}
+
+// measureEntry is measureTable for one entry of a table that is at a place.
+func measureEntry(k string, v any, at *place) (size int, fit bool, err error) {
+	if len(k) > maxShortString {
+		return 0, false, &ErrInvalid{fmt.Sprintf("header %.40q…", k), fmt.Sprintf("the name has %d bytes, at most %d fit", len(k), maxShortString)}
+	}
+	size, fit = measureScalar(v)
+	if size == 0 {
+		if size, fit, err = measureNested(v, &place{at, k}); err != nil {
+			return 0, false, err
+		}
+	}
+	return 1 + len(k) + size, fit, nil
 }
 
 // measureScalar returns the encoded size of a plain value, or 0 for another; fit is false for a type that

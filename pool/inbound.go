@@ -150,7 +150,7 @@ func (in *inbound) scan() {
 			if !whole {
 				return
 			}
-			if in.out = in.examine(b[:size]); in.out != nil {
+			if in.out, _ = in.examine(b[:size]); in.out != nil {
 				in.next = in.ok + int(size)
 				return
 			}
@@ -175,28 +175,29 @@ func (in *inbound) fits(kind byte, size int64) bool {
 
 // examine looks at a whole content header frame. It returns nil if the library can read it, else a frame to stand in for it: with
 // [standIn] as its headers, and the rest as it was. A frame that breaks the protocol passes: to end the connection is for the library.
+// Headers are plain if there is nothing in them that cannot be published again as it is.
 //
 // The type code 'L' is written over with 'l' where it stands. RabbitMQ takes both for the same signed 64-bit integer
 // (rabbit_binary_parser:parse_table), and delivers the one that was published; the library knows only 'l'.
-func (in *inbound) examine(frame []byte) []byte {
+func (in *inbound) examine(frame []byte) (instead []byte, plain bool) {
 	from, to := findHeaders(frame)
 	if from == 0 {
-		return nil
+		return nil, false
 	}
 	table, limit := frame[from:to], int(in.frameMax.Load())
 	if limit > 0 && len(frame) > limit {
-		return replaceHeaders(frame, from, to, limit, headersTooLarge)
+		return replaceHeaders(frame, from, to, limit, headersTooLarge), false
 	}
 	var w walker
 	why := w.walk(table, true, 1)
 	switch {
 	case why != readable:
-		return replaceHeaders(frame, from, to, limit, why)
+		return replaceHeaders(frame, from, to, limit, why), false
 	case w.longs:
 		w.rename = true
 		w.walk(table, true, 1)
 	}
-	return nil
+	return nil, !w.odd
 }
 
 // findHeaders returns where in a content header frame the contents of the headers table are, behind their length; 0 if there is none, or

@@ -39,6 +39,8 @@ var tables = []struct {
 	{"10,000 headers", many(10_000, true), "more than 8192"},
 	{"a list of 8,192", rawamqp.Pair("list", rawamqp.Field('A', many(8192, false)...)), ""},
 	{"a list of 8,193", rawamqp.Pair("list", rawamqp.Field('A', many(8193, false)...)), "more than 8192"},
+	{"a list of 8,192, and one that is cut off", rawamqp.Pair("list", rawamqp.Field('A', append(many(8192, false), 'S')...)), "not an AMQP table"},
+	{"a list of 8,192, and a table that is cut off", rawamqp.Pair("list", rawamqp.Field('A', append(many(8192, false), rawamqp.Field('F', 1, 'a', 'i')...)...)), "not an AMQP table"},
 	{"a list of 10,000", rawamqp.Pair("list", rawamqp.Field('A', many(10_000, false)...)), "more than 8192"},
 	{"a table of 10,000", rawamqp.Pair("table", rawamqp.Field('F', many(10_000, true)...)), "more than 8192"},
 	{"a key twice", append(rawamqp.Pair("key", plain('I')), rawamqp.Pair("key", rawamqp.Field('S', []byte("second")...))...), ""},
@@ -248,7 +250,7 @@ func reference(b []byte) []byte {
 		}
 		frame := slices.Clone(b[:size])
 		if b[0] == frameTypeHeader {
-			if instead := in.examine(frame); instead != nil {
+			if instead, _ := in.examine(frame); instead != nil {
 				frame = instead
 			}
 		}
@@ -371,7 +373,7 @@ func TestForgedMark(t *testing.T) {
 // TestReturnedUnreadable expects that a message that comes back with other headers is found by all else.
 func TestReturnedUnreadable(t *testing.T) {
 	var in inbound
-	frame := in.examine(headerFrame(rawamqp.Nested('F', 100)))
+	frame, _ := in.examine(headerFrame(rawamqp.Nested('F', 100)))
 	d, ok := newPeer(t, nil).deliver(frame)
 	if !ok {
 		t.Fatal("the library closes the connection")

@@ -217,7 +217,7 @@ func TestManyShareFew(t *testing.T) {
 	testbroker.Declare(t, url, "q")
 	p := start(t, Options{URLs: []string{url}, Publish: PublishOptions{Leases: 8}})
 	n, until := 10_000, time.Now().Add(time.Minute)
-	if testing.Short() {
+	if testing.Short() || testbroker.Embedded() {
 		n, until = 1000, time.Now()
 	}
 	var published, taken, none atomic.Int64

@@ -26,6 +26,7 @@ type link struct {
 	gen     *generation // nil while there is none that is ready
 	state   State
 	err     error // refused for good
+	trouble error // why the last connection was lost, or did not come about; nil while there is one
 	changed chan struct{}
 }
 
@@ -63,10 +64,20 @@ func (l *link) wait(ctx context.Context) (*generation, error) {
 func (l *link) set(g *generation, state State, err error) {
 	l.mu.Lock()
 	l.gen, l.state, l.err = g, state, err
+	if err != nil || state == StateReady {
+		l.trouble = err
+	}
 	close(l.changed)
 	l.changed = make(chan struct{})
 	l.mu.Unlock()
 	l.pool.stateChanged()
+}
+
+// fails notes why there is no connection.
+func (l *link) fails(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.trouble = err
 }
 
 // run keeps the link up until ctx ends or the broker refuses us at the start.
@@ -99,8 +110,8 @@ func (l *link) refused(ctx context.Context, err error) {
 		l.set(nil, StateClosed, ErrClosed)
 		return
 	}
-	l.pool.log.Error("giving up a connection: the broker refuses it", "connection", l.name, "error", err)
 	l.set(nil, StateFailed, err)
+	l.pool.log.Error("giving up a connection: the broker refuses it", "connection", l.name, "error", err)
 }
 
 // connect dials until there is a connection. It returns an error when ctx ended, or when the broker refuses us at the first start: a
@@ -119,6 +130,7 @@ func (l *link) connect(ctx context.Context, pauses *backoff, first bool) (*gener
 		if first && errors.As(err, &refused) {
 			return nil, err
 		}
+		l.fails(err)
 		d := pauses.next()
 		l.pool.log.Warn("cannot connect to the broker; trying again", "connection", l.name, "retry_in", d.Round(time.Millisecond), "error", err)
 		if !pause(ctx, d) {
@@ -138,6 +150,7 @@ func (l *link) serve(ctx context.Context, g *generation, first bool) error {
 			return err
 		}
 		if ctx.Err() == nil {
+			l.fails(err)
 			l.pool.log.Warn("cannot set up the connection; trying again", "connection", l.name, "error", err)
 		}
 		return nil
@@ -150,6 +163,7 @@ func (l *link) serve(ctx context.Context, g *generation, first bool) error {
 	select {
 	case <-g.ctx.Done():
 		err := context.Cause(g.ctx)
+		l.fails(err)
 		l.set(nil, StateDialing, nil)
 		l.pool.log.Warn("lost the connection to the broker; connecting again", "connection", l.name, "error", err)
 		g.end(err)

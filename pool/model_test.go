@@ -41,6 +41,7 @@ type model struct {
 	p     *Pool
 	proxy *testproxy.Proxy
 	side  *amqp.Channel // past the pool
+	empty string        // a queue in which there is never anything
 
 	queues []string
 	ready  map[string][]entry
@@ -59,8 +60,9 @@ func TestModel(t *testing.T) {
 	proxy := testproxy.New(t, url)
 	p := start(t, Options{URLs: []string{proxy.URL(url)}, Publish: PublishOptions{Leases: 3, MaxMessage: 100_000}})
 	side := testbroker.Channel(t, url)
+	testbroker.Declare(t, url, "model-empty")
 	rapid.Check(t, func(rt *rapid.T) {
-		m := &model{t: rt, tb: t, p: p, proxy: proxy, side: side, ready: map[string][]entry{}, want: p.Stats()}
+		m := &model{t: rt, tb: t, p: p, proxy: proxy, side: side, empty: "model-empty", ready: map[string][]entry{}, want: p.Stats()}
 		run := modelRuns.Add(1)
 		for i := range 2 {
 			m.queues = append(m.queues, fmt.Sprintf("model-%d-%d", run, i))
@@ -328,6 +330,10 @@ func (m *model) follow() {
 // reconnect breaks both connections: what is not settled goes back, and cannot be settled any more.
 func (m *model) reconnect() {
 	before := m.p.Stats().Reconnects
+	// An acknowledgement that the broker's machine has, and the broker has not read, would go with the connection.
+	if _, found, err := m.p.Get(within(m.tb, patience), m.empty); found || err != nil {
+		m.t.Fatal(found, err)
+	}
 	m.proxy.Reset()
 	testbroker.Eventually(m.tb, patience, func() bool { return m.p.Stats().Reconnects >= before+2 && m.p.State() == StateReady }, "the pool has reconnected")
 	for _, d := range m.held {

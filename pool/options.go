@@ -187,6 +187,8 @@ type ConsumeOptions struct {
 	Priority *int
 	// Arguments are further arguments of basic.consume, as x-stream-offset.
 	Arguments Table
+	// EncodedHeaders leaves headers encoded: see [Delivery].Encoded. It spares decoding what nobody looks at.
+	EncodedHeaders bool
 	// OnState, if set, is called with nil when the queue is subscribed to, and with the reason when it no longer is, or cannot be: then
 	// the pool tries again. It is called by the goroutine of Consume, and must not wait.
 	OnState func(err error)

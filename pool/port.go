@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -24,7 +25,8 @@ type port struct {
 	frameMax int
 	shut     atomic.Bool // nothing is written any more; set under the wire's lock
 
-	delivered func(*amqp.Delivery)
+	delivered func(*Delivery)
+	encoded   bool // the headers of what is delivered stay encoded where they can
 	returned  func(*amqp.Return)
 	confirmed func(tag uint64, multiple, acked bool)
 
@@ -33,7 +35,7 @@ type port struct {
 		method uint16 // basicDeliver or basicReturn; 0 while there is none
 		header bool   // the header has arrived
 		size   uint64 // of the body
-		d      amqp.Delivery
+		d      Delivery
 		reply  amqp.Return
 	}
 	known [properties]string // the last text of each kind: it is often the same
@@ -138,10 +140,11 @@ func (p *port) take(frame []byte, in *inbound) (taken bool, err error) {
 	case frame[0] == frameTypeMethod:
 		taken = p.takeMethod(&c)
 	case frame[0] == frameTypeHeader && !p.content.header:
-		if replaced := in.examine(frame); replaced != nil {
+		replaced, plain := in.examine(frame)
+		if replaced != nil {
 			c.b = replaced[frameHead : len(replaced)-1]
 		}
-		p.takeHeader(&c)
+		p.takeHeader(&c, plain)
 		taken = true
 	case frame[0] == frameTypeBody && p.content.header:
 		p.takeBody(&c)
@@ -201,8 +204,8 @@ func (p *port) text(kind int, b []byte) string {
 	return p.known[kind]
 }
 
-// takeHeader takes the properties of a message.
-func (p *port) takeHeader(c *cursor) {
+// takeHeader takes the properties of a message, whose headers are plain or not.
+func (p *port) takeHeader(c *cursor, plain bool) {
 	c.take(4) // class and weight
 	p.content.size = c.uint64()
 	flags := c.uint16()
@@ -228,8 +231,7 @@ func (p *port) takeHeader(c *cursor) {
 	d.ContentType = text(flagContentType, knownContentType)
 	d.ContentEncoding = text(flagContentEncoding, knownContentEncoding)
 	if flags&flagHeaders != 0 {
-		inner := cursor{b: c.long()}
-		d.Headers = inner.table()
+		p.takeHeaders(c, plain)
 	}
 	d.DeliveryMode = octet(flagDeliveryMode)
 	d.Priority = octet(flagPriority)
@@ -253,6 +255,17 @@ func (p *port) takeHeader(c *cursor) {
 	}
 }
 
+// takeHeaders takes a headers table.
+func (p *port) takeHeaders(c *cursor, plain bool) {
+	d, wire := &p.content.d, c.b
+	inner := cursor{b: c.long()}
+	if plain && p.encoded && p.content.method == basicDeliver && !c.short {
+		d.Encoded = encodedTable(bytes.Clone(wire[:tableLength+len(inner.b)]))
+		return
+	}
+	d.Headers = inner.table()
+}
+
 // bodyAtOnce is how much room is made for a body before it has arrived.
 const bodyAtOnce = 16 << 20
 
@@ -272,7 +285,7 @@ func (p *port) takeBody(c *cursor) {
 func (p *port) complete() {
 	content := &p.content
 	d, r, method := content.d, content.reply, content.method
-	content.d, content.reply, content.method, content.header = amqp.Delivery{}, amqp.Return{}, 0, false
+	content.d, content.reply, content.method, content.header = Delivery{}, amqp.Return{}, 0, false
 	if method == basicDeliver {
 		p.delivered(&d)
 		return

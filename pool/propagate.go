@@ -12,13 +12,13 @@ func (p *Pool) propagate(ctx context.Context, m *Publishing) {
 	if p.opts.Propagator == nil {
 		return
 	}
-	headers := maps.Clone(m.Headers)
+	headers := maps.Clone(m.table())
 	if headers == nil {
 		headers = Table{}
 	}
 	p.opts.Propagator.Inject(ctx, carrier(headers))
 	if len(headers) > 0 {
-		m.Headers = headers
+		m.Headers, m.Encoded = headers, EncodedTable{}
 	}
 }
 
@@ -28,7 +28,7 @@ func (d *Delivery) Context(ctx context.Context) context.Context {
 	if d.Session == nil || d.Session.pool.opts.Propagator == nil {
 		return ctx
 	}
-	return d.Session.pool.opts.Propagator.Extract(ctx, carrier(d.Headers))
+	return d.Session.pool.opts.Propagator.Extract(ctx, carrier(d.table()))
 }
 
 // carrier is a table for a propagator. A header that is no text is as good as none.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 
+	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
@@ -14,14 +15,22 @@ import (
 func TestPropagation(t *testing.T) {
 	url := testbroker.VHost(t)
 	testbroker.Declare(t, url, "q")
-	p := start(t, Options{URLs: []string{url}, Propagator: propagation.TraceContext{}})
+	both := propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
+	p := start(t, Options{URLs: []string{url}, Propagator: both})
 	want := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceFlags: trace.FlagsSampled})
-	ctx := trace.ContextWithSpanContext(within(t, patience), want)
+	luggage, err := baggage.Parse("customer=c-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := baggage.ContextWithBaggage(trace.ContextWithSpanContext(within(t, patience), want), luggage)
 	message := func() *Publishing { return &Publishing{RoutingKey: "q", Mandatory: true} }
 	same := func(how string, ctx context.Context) {
 		t.Helper()
 		if got := trace.SpanContextFromContext(ctx); got.TraceID() != want.TraceID() || got.SpanID() != want.SpanID() || !got.IsSampled() {
 			t.Errorf("%s: the context is %v", how, got)
+		}
+		if got := baggage.FromContext(ctx).String(); got != "customer=c-1" {
+			t.Errorf("%s: the baggage is %q", how, got)
 		}
 	}
 
@@ -49,7 +58,7 @@ func TestPropagation(t *testing.T) {
 	listening, stop := context.WithCancel(within(t, patience))
 	defer stop()
 	handled := false
-	err := p.Listen(listening, "q", func(ctx context.Context, _ *Delivery) error {
+	err = p.Listen(listening, "q", func(ctx context.Context, _ *Delivery) error {
 		same("PublishAsync and Listen", ctx)
 		handled = true
 		stop()
@@ -58,6 +67,24 @@ func TestPropagation(t *testing.T) {
 	if err != nil || !handled {
 		t.Errorf("%v, %v", handled, err)
 	}
+
+	bytes := message() // as other programs may write them
+	bytes.Headers = Table{"traceparent": []byte("00-01000000000000000000000000000000-0200000000000000-01"), "baggage": []byte("customer=c-1")}
+	foreign := message()
+	foreign.Headers = Table{"traceparent": int64(7), "baggage": Table{"customer": "c-1"}, "tracestate": []byte{0xff}}
+	for _, m := range []*Publishing{bytes, foreign} {
+		if err := p.Publish(within(t, patience), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d = got(t, p, "q")
+	same("bytes", d.Context(t.Context()))
+	d.Ack()
+	d = got(t, p, "q")
+	if ctx := d.Context(t.Context()); trace.SpanContextFromContext(ctx).IsValid() || baggage.FromContext(ctx).Len() > 0 {
+		t.Errorf("a context out of rubbish: %v", d.Headers)
+	}
+	d.Ack()
 
 	if err := p.Publish(within(t, patience), message()); err != nil { // nothing to carry
 		t.Fatal(err)

@@ -16,7 +16,12 @@ type Publishing struct {
 	// Mandatory asks for an error when no queue takes the message; otherwise the broker drops it.
 	Mandatory bool
 	amqp.Publishing
+	// Encoded is the headers as they came with a delivery, instead of Headers, which must be nil then. See [ConsumeOptions].EncodedHeaders.
+	Encoded EncodedTable
 }
+
+// table returns the headers, decoded.
+func (m *Publishing) table() Table { return m.Encoded.or(m.Headers) }
 
 // Completion is told how a message ended: nil, or an error of this package. Done is called exactly once
 // a message, possibly before the Send that it was given to returns.

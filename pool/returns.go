@@ -58,7 +58,7 @@ func alike(m *Publishing, r *amqp.Return) int {
 		return mandatory
 	case !bytes.Equal(m.Body, r.Body):
 		return addressed
-	case !sameProperties(&m.Publishing, r) || !sameTable(m.Headers, r.Headers):
+	case !sameProperties(&m.Publishing, r) || !sameTable(m.table(), r.Headers):
 		return content
 	}
 	return whole

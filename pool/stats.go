@@ -140,6 +140,19 @@ func (p *Pool) State() State {
 	return p.stateLocked()
 }
 
+// Trouble returns why a connection of the pool was lost or does not come about; nil where all are up, or have not been tried yet.
+func (p *Pool) Trouble() error {
+	for _, l := range p.links() {
+		l.mu.Lock()
+		err := l.trouble
+		l.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (p *Pool) stateLocked() State {
 	if p.over != StateIdle {
 		return p.over

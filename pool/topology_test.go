@@ -30,7 +30,6 @@ func TestTopology(t *testing.T) {
 				Name: "classic", Type: "classic", MessageTTL: ptr(time.Minute), Expires: time.Hour, MaxLength: ptr[int64](100),
 				MaxLengthBytes: ptr[int64](1 << 40), Overflow: "reject-publish", MaxPriority: 5, SingleActiveConsumer: true, QueueMode: "lazy",
 			},
-			{Name: "stream", Type: "stream", MaxAge: "7D"},
 			{Name: "mine", Exclusive: true, AutoDelete: true, Transient: true},
 		},
 		Bindings: []Binding{
@@ -39,6 +38,9 @@ func TestTopology(t *testing.T) {
 			{Exchange: "lost", ToQueue: "quorum"},
 			{Exchange: "amq.topic", ToQueue: "mine", Key: "#", Arguments: Table{"note": "x", "n": 5}},
 		},
+	}
+	if !testbroker.Embedded() { // which has no streams
+		topology.Queues = append(topology.Queues, Queue{Name: "stream", Type: "stream", MaxAge: "7D"})
 	}
 	p := start(t, Options{URLs: []string{url}, Topology: topology})
 	if errs := p.TopologyErrors(); len(errs) != 0 {

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"math"
 )
 
 // ErrUnreadable says that a message has arrived with headers that the client library does not read, though RabbitMQ took them from
@@ -59,20 +60,19 @@ const (
 type walker struct {
 	rename bool // write 'l' over each type code 'L'
 	longs  bool // there was one
+	odd    bool // there is something that cannot be published again as it is
 }
 
 // walk says whether the library can read the contents of a table, or of a list, that is so many levels deep: 1 for headers.
 func (w *walker) walk(b []byte, table bool, level int) fault {
 	all := b
 	for n := 0; len(b) > 0; n++ {
-		if n == maxEntries && (!table || crowded(all)) {
-			return tooMany
-		}
 		if table {
 			key := 1 + int(b[0])
 			if key >= len(b) {
 				return malformed
 			}
+			w.odd = w.odd || level == 1 && isCopies(string(b[1:key]))
 			b = b[key:]
 		}
 		size, why := fieldSize(b)
@@ -87,11 +87,21 @@ func (w *walker) walk(b []byte, table bool, level int) fault {
 			if why := w.walk(b[lengthful:size], code == 'F', level+1); why != readable {
 				return why
 			}
+		case 'f':
+			w.odd = w.odd || finite(float64(math.Float32frombits(binary.BigEndian.Uint32(b[1:]))), size) == 0
+		case 'd':
+			w.odd = w.odd || finite(math.Float64frombits(binary.BigEndian.Uint64(b[1:])), size) == 0
 		case 'L':
 			w.longs = true
 			if w.rename {
 				b[0] = 'l'
 			}
+		}
+		if n == maxEntries { // the library counts what it has read: what is cut off is not one more
+			if !table || crowded(all) {
+				return tooMany
+			}
+			w.odd = true
 		}
 		b = b[size:]
 	}

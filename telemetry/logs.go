@@ -2,7 +2,9 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"net/url"
 	"sync"
 	"time"
 
@@ -26,6 +28,32 @@ func (h traces) Handle(ctx context.Context, r slog.Record) error {
 func (h traces) WithAttrs(attrs []slog.Attr) slog.Handler { return traces{h.Handler.WithAttrs(attrs)} }
 
 func (h traces) WithGroup(name string) slog.Handler { return traces{h.Handler.WithGroup(name)} }
+
+// sdkLog takes what the SDK logs by itself, as that a variable makes no sense; without the value, which may be a secret.
+type sdkLog struct{ slog.Handler }
+
+func (h sdkLog) Handle(ctx context.Context, r slog.Record) error {
+	told := slog.NewRecord(r.Time, r.Level, "telemetry: "+r.Message, r.PC)
+	r.Attrs(func(a slog.Attr) bool {
+		switch a.Key {
+		case "input", "value":
+		case "error", "err": // of a value, it quotes that
+			if !quotes(a) {
+				told.AddAttrs(a)
+			}
+		default:
+			told.AddAttrs(a)
+		}
+		return true
+	})
+	return h.Handler.Handle(ctx, told)
+}
+
+func quotes(a slog.Attr) bool {
+	err, ok := a.Value.Any().(error)
+	var escape url.EscapeError
+	return ok && errors.As(err, &escape)
+}
 
 // errorPause is how often it is logged that exporting does not work, at most.
 const errorPause = time.Minute

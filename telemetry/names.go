@@ -3,7 +3,9 @@ package telemetry
 import semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 // Every name of a span, a metric or an attribute is in this file. The messaging conventions of OpenTelemetry are still in
-// development: names that come from them may change when their version, which is pinned here, does.
+// development: names that come from them may change when their version, which is pinned here, does. In one thing we go our own way:
+// the name of a destination is that of a queue or exchange alone. The conventions join it with the routing key, which may be another for
+// each message, and would make a span name and a series of metrics for each.
 
 // schemaURL tells a backend which version of the conventions the names follow.
 const schemaURL = semconv.SchemaURL
@@ -50,11 +52,14 @@ const (
 	attrComponent   = "pipe.component"   // as a file names it: "filter.paid", "sink.eu"
 	attrAttempt     = "pipe.attempt"     // from 1
 	attrRedelivered = "pipe.redelivered" // the broker says so
-	attrOutcome     = "pipe.outcome"     // how a delivery was settled, or what became of what was published
+	attrOutcome     = "pipe.outcome"     // how a delivery was settled, what became of what was published, or that a stage dropped it
 	attrConnection  = "pipe.connection"  // the name of a connection block
 	attrState       = "pipe.connection.state"
 	attrStage       = "pipe.stage.duration" // of an event that stands for a stage, in seconds
 )
+
+// outcomeDiscard is the outcome of a stage that drops a message on purpose.
+const outcomeDiscard = "discard"
 
 // Metrics of the conventions.
 const (

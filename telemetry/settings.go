@@ -1,8 +1,10 @@
 package telemetry
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -12,7 +14,6 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploghttp"
 	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetricgrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetrichttp"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/sdk/log"
@@ -53,16 +54,39 @@ func (s settings) asks(signal string, file bool) (bool, error) {
 	if s.disabled() {
 		return false, nil
 	}
-	switch e := variable("OTEL_" + signal + "_EXPORTER"); e {
-	case "otlp":
+	switch e := variable("OTEL_" + signal + "_EXPORTER"); {
+	case e == "otlp":
 		return true, nil
-	case "none":
+	case e == "none", e == "prometheus" && signal == "METRICS": // that reads them at the admin endpoint
 		return false, nil
-	case "":
-	default:
+	case e != "":
 		return false, fmt.Errorf("OTEL_%s_EXPORTER is otlp or none, not %q", signal, e)
 	}
 	return file || variable("OTEL_EXPORTER_OTLP_"+signal+"_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT") != "", nil
+}
+
+// target is where a signal goes, and how.
+type target struct {
+	grpc     bool
+	endpoint string // "": the environment has one, which the exporter reads by itself
+}
+
+// target finds out where a signal (TRACES, METRICS, LOGS) goes. path is where OTLP over HTTP has it.
+func (s settings) target(signal, path string) (to target, err error) {
+	if to.grpc, err = s.overGRPC(signal); err != nil {
+		return to, err
+	}
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_" + signal + "_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"} {
+		if v := variable(name); v != "" {
+			return to, checkEndpoint(name, v, to.grpc)
+		}
+	}
+	// The exporters' own default would speak TLS, which no collector does that has just been started.
+	to.endpoint = cmp.Or(s.file.Endpoint, map[bool]string{true: "http://127.0.0.1:4317", false: "http://127.0.0.1:4318"}[to.grpc])
+	if !to.grpc {
+		to.endpoint = strings.TrimSuffix(to.endpoint, "/") + path
+	}
+	return to, nil
 }
 
 // overGRPC tells the protocol of a signal.
@@ -80,21 +104,13 @@ func (s settings) overGRPC(signal string) (bool, error) {
 	return false, fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL is grpc or http/protobuf, not %q", protocol)
 }
 
-// endpoint returns the address that the file gives, unless the environment has one, which the exporter reads by itself.
-func (s settings) endpoint(signal string) string {
-	if variable("OTEL_EXPORTER_OTLP_"+signal+"_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT") != "" {
-		return ""
+// checkEndpoint refuses what an exporter would pass over in silence. For gRPC it may be no URL, as "dns:collector:4317".
+func checkEndpoint(name, value string, grpc bool) error {
+	u, err := url.Parse(value)
+	if err == nil && (grpc || u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")) {
+		return nil
 	}
-	return s.file.Endpoint
-}
-
-// httpEndpoint adds the path that OTLP over HTTP has for a signal.
-func (s settings) httpEndpoint(signal, path string) string {
-	e := s.endpoint(signal)
-	if e == "" {
-		return ""
-	}
-	return strings.TrimSuffix(e, "/") + path
+	return fmt.Errorf("%s is not the URL of a collector, as http://127.0.0.1:4317 is", name) // without the value: a URL may hold a secret
 }
 
 // option makes an option of an address, or none.
@@ -106,36 +122,36 @@ func option[O any](endpoint string, with func(string) O) []O {
 }
 
 func (s settings) spanExporter(ctx context.Context) (trace.SpanExporter, error) {
-	grpc, err := s.overGRPC("TRACES")
+	to, err := s.target("TRACES", "/v1/traces")
 	switch {
 	case err != nil:
 		return nil, err
-	case grpc:
-		return otlptrace.New(ctx, otlptracegrpc.NewClient(option(s.endpoint("TRACES"), otlptracegrpc.WithEndpointURL)...))
+	case to.grpc:
+		return otlptracegrpc.New(ctx, option(to.endpoint, otlptracegrpc.WithEndpointURL)...)
 	}
-	return otlptrace.New(ctx, otlptracehttp.NewClient(option(s.httpEndpoint("TRACES", "/v1/traces"), otlptracehttp.WithEndpointURL)...))
+	return otlptracehttp.New(ctx, option(to.endpoint, otlptracehttp.WithEndpointURL)...)
 }
 
 func (s settings) metricExporter(ctx context.Context) (metric.Exporter, error) {
-	grpc, err := s.overGRPC("METRICS")
+	to, err := s.target("METRICS", "/v1/metrics")
 	switch {
 	case err != nil:
 		return nil, err
-	case grpc:
-		return otlpmetricgrpc.New(ctx, option(s.endpoint("METRICS"), otlpmetricgrpc.WithEndpointURL)...)
+	case to.grpc:
+		return otlpmetricgrpc.New(ctx, option(to.endpoint, otlpmetricgrpc.WithEndpointURL)...)
 	}
-	return otlpmetrichttp.New(ctx, option(s.httpEndpoint("METRICS", "/v1/metrics"), otlpmetrichttp.WithEndpointURL)...)
+	return otlpmetrichttp.New(ctx, option(to.endpoint, otlpmetrichttp.WithEndpointURL)...)
 }
 
 func (s settings) logExporter(ctx context.Context) (log.Exporter, error) {
-	grpc, err := s.overGRPC("LOGS")
+	to, err := s.target("LOGS", "/v1/logs")
 	switch {
 	case err != nil:
 		return nil, err
-	case grpc:
-		return otlploggrpc.New(ctx, option(s.endpoint("LOGS"), otlploggrpc.WithEndpointURL)...)
+	case to.grpc:
+		return otlploggrpc.New(ctx, option(to.endpoint, otlploggrpc.WithEndpointURL)...)
 	}
-	return otlploghttp.New(ctx, option(s.httpEndpoint("LOGS", "/v1/logs"), otlploghttp.WithEndpointURL)...)
+	return otlploghttp.New(ctx, option(to.endpoint, otlploghttp.WithEndpointURL)...)
 }
 
 // batching returns how spans are gathered: the SDK's own queue of 2,048 loses spans past 4,000 messages a second.

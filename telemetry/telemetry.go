@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-logr/logr"
+	"github.com/sourcegraph/conc"
 	"go.opentelemetry.io/contrib/bridges/otelslog"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -30,13 +32,13 @@ import (
 type Options struct {
 	// Version is that of the program.
 	Version string
-	// Logger takes what goes wrong with exporting.
+	// Logger takes what goes wrong with exporting; default: nothing is logged.
 	Logger *slog.Logger
 	// Read returns what is counted. It is called from any goroutine, and must not be nil where metrics are wanted.
 	Read func() Snapshot
 	// Scraped says that Prometheus can scrape the program.
 	Scraped bool
-	// Terminal, if set, is shown the trace of one message in Every.
+	// Terminal, if set, is shown one trace in Every; one message in Every where traces are not exported. Messages are not changed for it.
 	Terminal Printer
 	Every    int
 }
@@ -57,6 +59,9 @@ const closeTimeout = 5 * time.Second
 // Start sets up what c and the environment ask for. It does not dial: a backend that is not there is tried again while the program
 // runs. It returns an error only for a setting that makes no sense.
 func Start(ctx context.Context, c *Config, o Options) (*Telemetry, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
 	s := settingsOf(c)
 	t := &Telemetry{broken: new(atomic.Int64)}
 	res, err := resourceOf(ctx, s.file, o.Version)
@@ -64,6 +69,7 @@ func Start(ctx context.Context, c *Config, o Options) (*Telemetry, error) {
 		return nil, fmt.Errorf("describe the service: %w", err)
 	}
 	otel.SetErrorHandler(newErrorLog(o.Logger))
+	otel.SetLogger(logr.FromSlogHandler(sdkLog{o.Logger.Handler()}))
 	err = errors.Join(t.startTraces(ctx, s, res, o), t.startMetrics(ctx, s, res, o), t.startLogs(ctx, s, res))
 	if err != nil {
 		return nil, errors.Join(err, t.Close())
@@ -92,32 +98,30 @@ func (t *Telemetry) startTraces(ctx context.Context, s settings, res *resource.R
 		trace.WithResource(res), trace.WithSampler(trace.AlwaysSample()), trace.WithIDGenerator(ids{}),
 	}
 	exported, err := s.asks("TRACES", s.file.Traces != nil)
+	if err != nil || !exported && o.Terminal == nil {
+		return err
+	}
+	sampler, parentBased, err := s.sampler()
 	if err != nil {
 		return err
 	}
+	every := uint64(max(1, o.Every))
 	if exported {
 		e, err := s.spanExporter(ctx)
 		if err != nil {
 			return fmt.Errorf("export traces: %w", err)
 		}
 		options = append(options, trace.WithSpanProcessor(trace.NewBatchSpanProcessor(e, batching()...)))
+	} else { // only what is shown is traced
+		sampler, parentBased, every = &oneIn{n: every}, false, 1
 	}
 	if o.Terminal != nil {
-		options = append(options, trace.WithSpanProcessor(newTerminal(o.Terminal)))
-	}
-	if !exported && o.Terminal == nil {
-		return nil
-	}
-	sampler, parentBased, err := s.sampler()
-	if err != nil {
-		return err
-	}
-	if !exported {
-		sampler, parentBased = &oneIn{n: uint64(max(1, o.Every))}, false
+		options = append(options, trace.WithSpanProcessor(newTerminal(o.Terminal, every)))
 	}
 	p := trace.NewTracerProvider(options...)
 	t.closes = append(t.closes, p.Shutdown)
 	t.tracer = newTracer(p, s, sampler, parentBased, t.broken)
+	t.tracer.private = !exported
 	return nil
 }
 
@@ -184,10 +188,16 @@ func (t *Telemetry) LogHandler() slog.Handler {
 func (t *Telemetry) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	for _, shutdown := range t.closes {
-		_ = shutdown(ctx) // the error handler has told of what went wrong
-	}
+	t.close(ctx)
 	return nil
+}
+
+func (t *Telemetry) close(ctx context.Context) {
+	var closing conc.WaitGroup // a backend that does not answer takes no time from the others
+	for _, shutdown := range t.closes {
+		closing.Go(func() { _ = shutdown(ctx) }) // the error handler has told of what went wrong
+	}
+	closing.Wait()
 }
 
 // appendAddress appends what is known of an address.

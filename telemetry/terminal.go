@@ -26,20 +26,23 @@ type Printer func(lines string)
 //	└─ ack orders.in              0.0ms
 type terminal struct {
 	print Printer
+	every uint64 // one tree in so many
 
 	mu    sync.Mutex
+	begun uint64
 	trees map[trace.SpanID]*tree // by each of their spans that has begun
 }
 
 // tree is the spans below one that has no parent in this process.
 type tree struct {
+	shown bool
 	open  int
 	spans []sdktrace.ReadOnlySpan
 	ids   []trace.SpanID
 }
 
-func newTerminal(print Printer) *terminal {
-	return &terminal{print: print, trees: map[trace.SpanID]*tree{}}
+func newTerminal(print Printer, every uint64) *terminal {
+	return &terminal{print: print, every: every, trees: map[trace.SpanID]*tree{}}
 }
 
 // OnStart implements [sdktrace.SpanProcessor].
@@ -48,7 +51,8 @@ func (t *terminal) OnStart(_ context.Context, s sdktrace.ReadWriteSpan) {
 	defer t.mu.Unlock()
 	in := t.trees[s.Parent().SpanID()]
 	if in == nil {
-		in = &tree{}
+		in = &tree{shown: t.begun%t.every == 0}
+		t.begun++
 	}
 	id := s.SpanContext().SpanID()
 	in.open++
@@ -64,7 +68,9 @@ func (t *terminal) OnEnd(s sdktrace.ReadOnlySpan) {
 		t.mu.Unlock()
 		return
 	}
-	in.spans = append(in.spans, s)
+	if in.shown {
+		in.spans = append(in.spans, s)
+	}
 	in.open--
 	complete := in.open == 0
 	if complete {
@@ -73,7 +79,7 @@ func (t *terminal) OnEnd(s sdktrace.ReadOnlySpan) {
 		}
 	}
 	t.mu.Unlock()
-	if complete {
+	if complete && in.shown {
 		t.print(in.String())
 	}
 }
@@ -127,6 +133,9 @@ func described(indent string, s sdktrace.ReadOnlySpan) string {
 	head := indent + s.Name()
 	head += strings.Repeat(" ", max(1, column-len([]rune(head))))
 	parts := []string{fmt.Sprintf("%s%9.1fms", head, float64(took)/float64(time.Millisecond))}
+	if attempt := valueOf(s, attrAttempt); attempt != "" && attempt != "1" {
+		parts = append(parts, "attempt "+attempt)
+	}
 	for _, key := range []attribute.Key{attrOutcome, attrMessageID} {
 		if v := valueOf(s, key); v != "" {
 			parts = append(parts, v)
@@ -144,7 +153,7 @@ func described(indent string, s sdktrace.ReadOnlySpan) string {
 func valueOf(s sdktrace.ReadOnlySpan, key attribute.Key) string {
 	for _, a := range s.Attributes() {
 		if a.Key == key {
-			return a.Value.AsString()
+			return a.Value.String()
 		}
 	}
 	return ""

@@ -4,6 +4,9 @@ package telemetry
 // 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01 (https://www.w3.org/TR/trace-context/#traceparent-header).
 const traceparent = "traceparent"
 
+// privateParent is the header that takes its place while the broker holds a message, where nobody else is to see the trace.
+const privateParent = "x-pipe-trace"
+
 // contextKind is what a traceparent says.
 type contextKind uint8
 

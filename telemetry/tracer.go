@@ -27,6 +27,7 @@ type tracer struct {
 	parentBased bool
 	linked      bool // a message begins a trace of its own
 	events      bool // stages are events
+	private     bool // nobody elsewhere sees the spans: messages keep the headers that they have
 	broken      *atomic.Int64
 }
 
@@ -48,6 +49,11 @@ func (t *tracer) Process(a engine.Attempt) engine.Span {
 	if a.Before != nil {
 		return t.begin(a, a.Before.Context(context.Background()), nil)
 	}
+	if t.private {
+		if s := t.returned(a); s != nil {
+			return s
+		}
+	}
 	context := t.look(&a.Message.Headers)
 	if context == unsampled && t.parentBased {
 		return nil
@@ -58,18 +64,29 @@ func (t *tracer) Process(a engine.Attempt) engine.Span {
 	return t.continued(a)
 }
 
+// returned goes on with a trace of a tracer that is private; nil for a message that has no such trace.
+func (t *tracer) returned(a engine.Attempt) engine.Span {
+	text, ok := a.Message.Headers.Text(privateParent)
+	if !ok {
+		return nil
+	}
+	a.Message.Headers.Delete(privateParent)
+	ctx := traceContext.Extract(context.Background(), propagation.MapCarrier{traceparent: text})
+	if !trace.SpanContextFromContext(ctx).IsValid() {
+		return nil
+	}
+	return t.begin(a, ctx, nil)
+}
+
 // look finds out what the headers say, and counts what is broken.
 func (t *tracer) look(h *engine.Headers) contextKind {
-	v, ok := h.Get(traceparent)
-	if !ok {
-		return none
-	}
 	kind := none
-	switch v := v.(type) {
-	case string:
-		kind = classify(v)
-	case []byte:
-		kind = classify(v)
+	if text, ok := h.Text(traceparent); ok {
+		kind = classify(text)
+	} else if v, ok := h.Get(traceparent); !ok {
+		return none
+	} else if bytes, ok := v.([]byte); ok {
+		kind = classify(bytes)
 	}
 	if kind == none {
 		t.broken.Add(1)
@@ -119,8 +136,10 @@ func (t *tracer) root(a engine.Attempt) engine.Span {
 		ParentContext: context.Background(), TraceID: id, Name: opProcess, Kind: trace.SpanKindConsumer,
 	})
 	if sampled.Decision != sdktrace.RecordAndSample {
-		a.Message.Headers.Set(traceparent, notTraced(id))
-		a.Message.Headers.Delete("tracestate")
+		if !t.private {
+			a.Message.Headers.Set(traceparent, notTraced(id))
+			a.Message.Headers.Delete("tracestate")
+		}
 		return nil
 	}
 	ctx := context.WithValue(context.Background(), idKey{}, id)
@@ -220,6 +239,8 @@ func (s *span) IDs() (string, string) {
 
 func (s *span) End() { s.Span.End() }
 
+func (s *span) Discard() { s.SetAttributes(attribute.String(attrOutcome, outcomeDiscard)) }
+
 func (s *span) Fail(f *engine.Failure) {
 	s.SetStatus(codes.Error, cut(f.Message()))
 	s.SetAttributes(attrErrorType.String(string(f.Kind.Listed())))
@@ -266,11 +287,29 @@ func (s *span) Publish(pipeline, component string, to engine.Address, m *engine.
 		where = component
 	}
 	c := s.child(spanName(opPublish, where), trace.SpanKindProducer, attributes)
-	traceContext.Inject(c.ctx, carrier{&m.Headers})
-	if c.SpanContext().TraceState().Len() == 0 {
-		m.Headers.Delete("tracestate")
+	if s.tracer.private {
+		c.keep(component, &m.Headers)
+	} else {
+		c.inject(&m.Headers)
 	}
 	return c
+}
+
+// inject tells whoever consumes a message what it belongs to.
+func (s *span) inject(h *engine.Headers) {
+	traceContext.Inject(s.ctx, carrier{h})
+	if s.SpanContext().TraceState().Len() == 0 {
+		h.Delete("tracestate")
+	}
+}
+
+// keep has a message that the broker is to hold carry what it belongs to, until it comes back and returned takes it off.
+func (s *span) keep(component string, h *engine.Headers) {
+	if component == engine.RetryComponent {
+		own := propagation.MapCarrier{}
+		traceContext.Inject(s.ctx, own)
+		h.Set(privateParent, own[traceparent])
+	}
 }
 
 func (s *span) Settle(o engine.Outcome) engine.Span {
@@ -288,6 +327,10 @@ type event struct {
 	name       string
 	attributes []attribute.KeyValue
 	began      time.Time
+}
+
+func (e *event) Discard() {
+	e.attributes = append(e.attributes, attribute.String(attrOutcome, outcomeDiscard))
 }
 
 func (e *event) Fail(f *engine.Failure) {

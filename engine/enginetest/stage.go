@@ -26,7 +26,9 @@ func TestStage(t *testing.T, newStage func() engine.Stage, inputs ...*engine.Mes
 		}
 		return messages
 	}
-	t.Run("leaves what is shared alone", func(t *testing.T) { stageShares(t, newStage(), all()) })
+	if !t.Run("leaves what is shared alone", func(t *testing.T) { stageShares(t, newStage(), all()) }) {
+		return // in many goroutines it would crash the process, and nobody would read why
+	}
 	t.Run("emits as it should", func(t *testing.T) { stageEmits(t, newStage(), all()) })
 	t.Run("returns when its context has ended", func(t *testing.T) { stageEnds(t, newStage(), all()) })
 	t.Run("works in many goroutines", func(t *testing.T) { stageInMany(t, newStage(), all) })

@@ -193,7 +193,7 @@ func (r *rig) moves(more int) {
 func (r *rig) empties() {
 	r.t.Helper()
 	testbroker.Eventually(r.t, patience, func() bool { return r.depth("in") == 0 }, "nothing waits in the queue")
-	testbroker.Eventually(r.t, patience, func() bool { return pipetest.Messages(r.nodes[0], r.vhost, "in") == 0 }, "the queue is empty")
+	testbroker.Eventually(r.t, patience, func() bool { return r.nodes[0].Messages(r.t.Context(), r.vhost, "in") == 0 }, "the queue is empty")
 }
 
 // expectation says what may have become of messages.

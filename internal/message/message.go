@@ -44,11 +44,7 @@ func Take(m *engine.Message, d *amqp.Delivery) {
 	p.CorrelationID, p.ReplyTo, p.Expiration = d.CorrelationId, d.ReplyTo, d.Expiration
 	p.MessageID, p.Timestamp = d.MessageId, d.Timestamp
 	p.Type, p.UserID, p.AppID = d.Type, d.UserId, d.AppId
-	for k, v := range d.Headers {
-		if changed, ok := neutralValue(v); ok {
-			d.Headers[k] = changed
-		}
-	}
+	neutralTable(d.Headers)
 	m.Headers = engine.HeadersOf(d.Headers)
 }
 
@@ -61,20 +57,76 @@ func Put(p *pool.Publishing, m *engine.Message) {
 	p.DeliveryMode, p.Priority = q.DeliveryMode, q.Priority
 	p.CorrelationId, p.ReplyTo, p.Expiration = q.CorrelationID, q.ReplyTo, q.Expiration
 	p.MessageId, p.Timestamp, p.Type, p.AppId = q.MessageID, q.Timestamp, q.Type, q.AppID
-	p.Headers = Table(m.Headers.Table())
+	PutHeaders(p, &m.Headers)
+}
+
+// PutHeaders fills p with headers. Those that came encoded leave as they are.
+func PutHeaders(p *pool.Publishing, h *engine.Headers) {
+	if e, ok := h.Encoded().(Encoded); ok {
+		p.Headers, p.Encoded = nil, e.EncodedTable
+		return
+	}
+	p.Headers, p.Encoded = wireTable(h.Table()), pool.EncodedTable{}
+}
+
+// Encoded is headers as they came from a broker. It implements [engine.EncodedHeaders].
+type Encoded struct{ pool.EncodedTable }
+
+// Get implements [engine.EncodedHeaders].
+func (e Encoded) Get(key string) (any, bool) {
+	v, ok := e.EncodedTable.Get(key)
+	return neutral(v), ok
+}
+
+// Table implements [engine.EncodedHeaders].
+func (e Encoded) Table() map[string]any {
+	table := e.EncodedTable.Table()
+	neutralTable(table)
+	return table
+}
+
+// With implements [engine.EncodedHeaders].
+func (e Encoded) With(key string, value any) (engine.EncodedHeaders, bool) {
+	if changed, ok := wireValue(value); ok {
+		value = changed
+	}
+	table, err := e.EncodedTable.With(key, value)
+	if err != nil {
+		return nil, false
+	}
+	return Encoded{table}, true
+}
+
+// Without implements [engine.EncodedHeaders].
+func (e Encoded) Without(key string) engine.EncodedHeaders {
+	table := e.EncodedTable.Without(key)
+	if table == e.EncodedTable {
+		return e
+	}
+	return Encoded{table}
+}
+
+func neutralTable(table map[string]any) {
+	for k, v := range table {
+		if changed, ok := neutralValue(v); ok {
+			table[k] = changed
+		}
+	}
+}
+
+func neutral(v any) any {
+	if changed, ok := neutralValue(v); ok {
+		return changed
+	}
+	return v
 }
 
 // neutralValue gives a header value the engine's type for it, where that is another one than the client library's.
 func neutralValue(v any) (changed any, ok bool) {
 	switch v := v.(type) {
 	case amqp.Table:
-		table := map[string]any(v)
-		for k, nested := range table {
-			if c, ok := neutralValue(nested); ok {
-				table[k] = c
-			}
-		}
-		return table, true
+		neutralTable(v)
+		return map[string]any(v), true
 	case amqp.Decimal:
 		return engine.Decimal(v), true
 	case []any:
@@ -87,9 +139,9 @@ func neutralValue(v any) (changed any, ok bool) {
 	return nil, false
 }
 
-// Table returns headers with the client library's types in it: the same one if nothing is to be
+// wireTable returns headers with the client library's types in it: the same one if nothing is to be
 // changed. The pool takes nested tables and arrays as they are.
-func Table(table map[string]any) pool.Table {
+func wireTable(table map[string]any) pool.Table {
 	copied := false
 	for k, v := range table {
 		changed, ok := wireValue(v)
@@ -110,7 +162,7 @@ func wireValue(v any) (changed any, ok bool) {
 	case engine.Decimal:
 		return amqp.Decimal(v), true
 	case map[string]any:
-		return Table(v), true
+		return wireTable(v), true
 	case []any:
 		for i, nested := range v {
 			if c, ok := wireValue(nested); ok {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/pipeamqp/pipe/engine"
 	"github.com/pipeamqp/pipe/expr"
@@ -37,8 +38,9 @@ type Sink struct {
 	c         Config
 	publisher *pool.Publisher
 	exchange  string
-	queue     string   // where the default exchange is meant
-	allowed   []string // where the message chooses the exchange
+	queue     string                 // where the default exchange is meant
+	allowed   []string               // where the message chooses the exchange
+	closed    atomic.Pointer[string] // why the exchange of the last message takes none; nil where it does
 }
 
 var (
@@ -93,7 +95,7 @@ func check(c Config) error {
 
 // Send implements [engine.Sink].
 func (s *Sink) Send(ctx context.Context, m *engine.Message, done func(error)) {
-	p := &send{done: done}
+	p := &send{sink: s, done: done}
 	if err := s.fill(&p.Publishing, m); err != nil {
 		done(err)
 		return
@@ -104,11 +106,30 @@ func (s *Sink) Send(ctx context.Context, m *engine.Message, done func(error)) {
 // send is one message under way, and who is to be told of its outcome.
 type send struct {
 	pool.Publishing
+	sink *Sink
 	done func(error)
 }
 
 // Done implements [pool.Completion].
-func (s *send) Done(err error) { s.done(classify(err)) }
+func (s *send) Done(err error) {
+	s.sink.remember(err)
+	s.done(classify(err))
+}
+
+// remember keeps, for Ready, that the broker has no such exchange, or not for us.
+func (s *Sink) remember(err error) {
+	var (
+		missing *pool.ErrNoExchange
+		refused *pool.ErrAccessRefused
+	)
+	switch {
+	case err == nil && s.closed.Load() != nil:
+		s.closed.Store(nil)
+	case errors.As(err, &missing), errors.As(err, &refused):
+		why := err.Error()
+		s.closed.Store(&why)
+	}
+}
 
 // classify gives an error of the pool the class that the engine acts on.
 func classify(err error) error {
@@ -147,7 +168,7 @@ func (s *Sink) fill(p *pool.Publishing, m *engine.Message) (err error) {
 	message.Put(p, m)
 	p.DeliveryMode = s.deliveryMode(p.DeliveryMode)
 	if s.c.Headers.IsSet() {
-		if p.Headers, err = s.headers(m); err != nil {
+		if err = s.setHeaders(p, m); err != nil {
 			return err
 		}
 	}
@@ -188,14 +209,15 @@ func (s *Sink) address(m *engine.Message) (exchange, key string, err error) {
 	return exchange, key, err
 }
 
-// headers returns the message's headers as an AMQP table, with those that the sink sets.
-func (s *Sink) headers(m *engine.Message) (pool.Table, error) {
+// setHeaders fills p with the message's headers and those that the sink sets.
+func (s *Sink) setHeaders(p *pool.Publishing, m *engine.Message) error {
 	h := m.Clone().Headers
 	err := s.c.Headers.Each(m, func(key string, v any) error {
 		h.Set(key, v)
 		return nil
 	})
-	return message.Table(h.Table()), err
+	message.PutHeaders(p, &h)
+	return err
 }
 
 // Address implements [engine.Addressed]: the exchange, or the queue that is published to; neither where the message chooses.
@@ -204,7 +226,15 @@ func (s *Sink) Address() engine.Address {
 }
 
 // Ready implements [engine.Readier].
-func (s *Sink) Ready() error { return message.CanPublish(s.c.Connection) }
+func (s *Sink) Ready() error {
+	if err := message.CanPublish(s.c.Connection); err != nil {
+		return err
+	}
+	if why := s.closed.Load(); why != nil {
+		return errors.New(*why)
+	}
+	return nil
+}
 
 // Cork implements [engine.Corker].
 func (s *Sink) Cork() { s.publisher.Cork() }

@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	amqp091 "github.com/rabbitmq/amqp091-go"
-
 	"github.com/pipeamqp/pipe/engine"
 	"github.com/pipeamqp/pipe/internal/message"
 	"github.com/pipeamqp/pipe/pool"
@@ -81,7 +79,7 @@ func New(c Config) (*Source, error) {
 		log:   c.Env.Logger(),
 		options: pool.ConsumeOptions{
 			Queue: c.Queue.Name, Name: c.Env.Pipeline, Prefetch: c.Prefetch, ConsumerTag: c.ConsumerTag,
-			Exclusive: c.Exclusive, Priority: c.Priority, Arguments: c.Arguments,
+			Exclusive: c.Exclusive, Priority: c.Priority, Arguments: c.Arguments, EncodedHeaders: true,
 		},
 	}
 	s.options.OnState = s.onState
@@ -159,7 +157,7 @@ func (in *intake) take(arrived []pool.Delivery) {
 			in.unreadable.settle(d)
 			continue
 		}
-		fill(m, &d.Delivery)
+		fill(m, d)
 		if in.settler == nil || in.settler.session != d.Session {
 			in.settler = &settler{d.Session}
 		}
@@ -190,12 +188,15 @@ var outcomes = [...]pool.Outcome{
 const deliveryCount = "x-delivery-count"
 
 // fill makes a message of a delivery.
-func fill(m *engine.Message, d *amqp091.Delivery) {
-	if n, ok := d.Headers[deliveryCount]; ok {
-		m.DeliveryCount = whole(n)
-		delete(d.Headers, deliveryCount)
+func fill(m *engine.Message, d *pool.Delivery) {
+	message.Take(m, &d.Delivery)
+	if !d.Encoded.IsEmpty() {
+		m.Headers = engine.HeadersFrom(message.Encoded{EncodedTable: d.Encoded})
 	}
-	message.Take(m, d)
+	if n, ok := m.Headers.Get(deliveryCount); ok {
+		m.DeliveryCount = whole(n)
+		m.Headers.Delete(deliveryCount)
+	}
 	if v, ok := m.Headers.Get(originHeader); ok {
 		restore(m, v)
 	}
