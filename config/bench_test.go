@@ -10,6 +10,7 @@ import (
 
 	"github.com/pipeamqp/pipe/config"
 	"github.com/pipeamqp/pipe/engine"
+	"github.com/pipeamqp/pipe/internal/message"
 )
 
 // chainHCL is what people write most: drop some, change a field and a header, send the rest where it belongs.
@@ -37,18 +38,19 @@ pipeline "p" {
 }
 `
 
-// supply hands over n messages with the same body, each as if it had just arrived.
+// supply hands over n messages with the same body, each as if it had just arrived: with headers as a broker sends them.
 type supply struct {
 	n    int
 	body []byte
 }
 
 func (s *supply) Run(_ context.Context, next func([]engine.Delivery)) error {
+	headers, _ := message.Encoded{}.With("x-origin", "test")
 	for left := s.n; left > 0; left -= engine.MaxChunk {
 		n := min(left, engine.MaxChunk)
 		messages, chunk := make([]engine.Message, n), make([]engine.Delivery, n)
 		for i := range messages {
-			messages[i].Body, messages[i].Headers = s.body, engine.HeadersOf(map[string]any{"x-origin": "test"})
+			messages[i].Body, messages[i].Headers = s.body, engine.HeadersFrom(headers)
 			chunk[i] = engine.Delivery{Message: &messages[i], Settler: s}
 		}
 		next(chunk)

@@ -33,6 +33,9 @@ type Options struct {
 	// OverrideURL, if set, is the address of every connection, whatever the files say of its
 	// addresses and of TLS.
 	OverrideURL string
+	// EmbeddedURL is the address that "embedded:" stands for: that of a broker in the process, which the caller has started. Without it, such
+	// addresses are valid and lead nowhere: see [Config.Embedded].
+	EmbeddedURL string
 }
 
 // Config is a checked configuration.
@@ -45,6 +48,9 @@ type Config struct {
 	Pipelines []*engine.Pipeline
 	// Uses says, by the name of a pipeline, what it cannot run without.
 	Uses map[string]Uses
+
+	// Embedded says that a connection is "embedded:".
+	Embedded bool
 
 	files map[string]*hcl.File
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -24,7 +25,7 @@ import (
 type connectionBlock struct {
 	_            struct{}      `doc:"A broker and a virtual host. Without any such block there is one connection, named main, whose url is env(\"AMQP_URL\", \"amqp://127.0.0.1\")."`
 	Name         string        `hcl:"name,label"`
-	URL          *string       `hcl:"url,optional" doc:"The address, as amqp://user:password@host:5672/vhost, or amqps:// for TLS."`
+	URL          *string       `hcl:"url,optional" doc:"The address, as amqp://user:password@host:5672/vhost, or amqps:// for TLS; embedded: is a broker in memory, for development, that pipe run starts."`
 	URLs         []string      `hcl:"urls,optional" doc:"Addresses of one cluster, tried in random order."`
 	Host         *string       `hcl:"host,optional" doc:"Instead of an URL: the broker's host. Default: 127.0.0.1."`
 	Port         *int          `hcl:"port,optional" min:"1" max:"65535" doc:"Instead of an URL: the broker's port. Default: 5672, or 5671 with a tls block."`
@@ -104,6 +105,9 @@ func (l *loader) mainConnection() *connection {
 		url = pool.DefaultURL
 	}
 	c := &connection{name: defaultConnection}
+	if url == embedded {
+		url = l.embeddedURL()
+	}
 	l.secrets.addURL(url)
 	if err := checkURL(url, pool.PLAIN); err != nil {
 		l.report(hcl.DiagError, nil, "Invalid URL", "The environment variable AMQP_URL cannot be used: %s.", err)
@@ -190,6 +194,15 @@ func withoutAddress(b *hclsyntax.Block) *hclsyntax.Block {
 	return &out
 }
 
+// embedded is the address of a broker in the process.
+const embedded = "embedded:"
+
+// embeddedURL returns what it stands for.
+func (l *loader) embeddedURL() string {
+	l.embedded = true
+	return cmp.Or(l.EmbeddedURL, pool.DefaultURL)
+}
+
 // urls returns the addresses of a connection, each of which is valid.
 func (l *loader) urls(b *hclsyntax.Block, decl *connectionBlock) []string {
 	urls, argument := decl.URLs, "urls"
@@ -207,6 +220,9 @@ func (l *loader) urls(b *hclsyntax.Block, decl *connectionBlock) []string {
 	}
 	var valid []string
 	for _, url := range urls {
+		if url == embedded {
+			url = l.embeddedURL()
+		}
 		l.secrets.addURL(url)
 		url, err := decl.login(url)
 		if err == nil {

@@ -98,7 +98,7 @@ func (l *loader) byPipeline(name string) *pipeline {
 
 // fill makes the configuration of all that was read.
 func (l *loader) fill(c *Config) {
-	c.Telemetry = l.telemetry
+	c.Telemetry, c.Embedded = l.telemetry, l.embedded
 	c.Connections, c.Uses = map[string]*pool.Pool{}, map[string]Uses{}
 	for name, conn := range l.connections {
 		switch {

@@ -38,6 +38,7 @@ type loader struct {
 	defined   []expr.Definition // each after those that it calls
 
 	connections map[string]*connection
+	embedded    bool // one of them is in the process
 	telemetry   *telemetry.Config
 	entities    []*entity
 	bindings    []*binding
@@ -160,7 +161,7 @@ func (l *loader) add(diags hcl.Diagnostics) {
 
 func same(a, b *hcl.Diagnostic) bool {
 	return a.Severity == b.Severity && a.Summary == b.Summary && a.Detail == b.Detail &&
-		fmt.Sprint(a.Subject) == fmt.Sprint(b.Subject)
+		(a.Subject == b.Subject || a.Subject != nil && b.Subject != nil && *a.Subject == *b.Subject)
 }
 
 // giveUp notes that something has no value because of a mistake that has been reported.

@@ -62,6 +62,7 @@ func TestOutputIsBounded(t *testing.T) {
 		`join(body.s, body.b)`,
 		`"%{ for v in body.b }${body.s}%{ endfor }"`,
 		`[for v in body.a : "${body.s}!"]`,
+		`[for b in [body] : [for v in body.a : b.s]]`,
 		`[for v in body.a : upper(body.s)]`,
 		`replace(body.s, "x", body.s)`,
 		`replace(body.s, "", body.s)`,

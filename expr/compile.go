@@ -14,6 +14,11 @@ type node struct {
 	// opt evaluates a path, and yields missing where eval is an error because the path leads nowhere.
 	// It is nil for what is not a path.
 	opt eval
+	// test evaluates what is always true or false; nil: by way of eval.
+	test test
+	// number reads what is a short number most often, and says whether it is; nil: by way of eval. No value is made, nothing else is
+	// noted, and no error.
+	number func(*env) (num, bool)
 	// text appends the value's text to the scratch text; nil: by way of eval.
 	text func(*env) *Error
 	// json appends the value's JSON to the scratch text, without making the value; nil: by way of eval.
@@ -23,6 +28,7 @@ type node struct {
 
 	constant *value
 	dynamic  bool // depends on the message, or differs from call to call
+	settable bool // a variable is in it, which whoever runs it may set
 	broken   bool // a diagnostic has been given for it
 	locals   int  // the lowest of the local variables that it reads, or noLocal
 
@@ -50,11 +56,12 @@ type compiler struct {
 	locals []local
 	lazy   int // inside what is perhaps never evaluated
 	// visible is the first of locals that can be named: those before are of the caller of a definition.
-	visible int
-	inside  *Definition // whose result is being compiled, or nil
-	inlined int
-	writing bool // what is being compiled is a place that is written
-	fields  int  // how many fields of elements are noted
+	visible  int
+	inside   *Definition // whose result is being compiled, or nil
+	inlined  int
+	writing  bool // what is being compiled is a place that is written
+	fields   int  // how many fields of elements are noted
+	deciding bool // what is compiled is a condition
 	// probing says that what is being compiled asks whether something is there.
 	probing bool
 }
@@ -78,6 +85,11 @@ func (s *Scope) compile(e hcl.Expression) (*program, hcl.Diagnostics) {
 func (s *Scope) compileTo(e hcl.Expression, convert func(value, *place) (value, *Error)) (*program, hcl.Diagnostics) {
 	c := &compiler{scope: s}
 	n := c.top(e)
+	return c.program(n, convert)
+}
+
+// program makes a program of a node whose value is converted.
+func (c *compiler) program(n node, convert func(value, *place) (value, *Error)) (*program, hcl.Diagnostics) {
 	if n.constant != nil && !n.broken {
 		if _, err := convert(*n.constant, n.at); err != nil {
 			c.diags = append(c.diags, err.Diagnostic())
@@ -86,7 +98,7 @@ func (s *Scope) compileTo(e hcl.Expression, convert func(value, *place) (value, 
 	if c.diags.HasErrors() {
 		return nil, c.diags
 	}
-	return &program{eval: n.eval, json: n.json, place: *n.at}, c.diags
+	return &program{eval: n.eval, test: n.holds(), json: n.json, place: *n.at}, c.diags
 }
 
 // top compiles an expression of HCL's native syntax, or takes a value that needs no evaluation.
@@ -116,10 +128,15 @@ func (c *compiler) failed(r hcl.Range) node {
 
 // constant makes a node of a value.
 func constant(v value, at *place) node {
-	return node{
+	n := node{
 		eval:     func(*env) (value, *Error) { return v, nil },
 		constant: &v, locals: noLocal, at: at,
 	}
+	if v.isFinite() {
+		known := num{v.num, v.kind == kindFloat}
+		n.number = func(*env) (num, bool) { return known, true }
+	}
+	return n
 }
 
 // known makes a node of a value that is known at start.
@@ -143,7 +160,7 @@ func (c *compiler) compile(e hclsyntax.Expression) node {
 	v, err := n.eval(env)
 	if err == nil {
 		known := constant(v, n.at)
-		known.opt = n.opt
+		known.opt, known.settable = n.opt, n.settable
 		return known
 	}
 	if c.lazy > 0 {
@@ -248,6 +265,7 @@ func over(r hcl.Range, parts ...node) node {
 // need notes that n depends on part.
 func (n *node) need(part node) {
 	n.dynamic = n.dynamic || part.dynamic
+	n.settable = n.settable || part.settable
 	n.broken = n.broken || part.broken
 	n.locals = min(n.locals, part.locals)
 }

@@ -142,7 +142,7 @@ func splatItems(e *env, v value, at *place) ([]value, *Error) {
 type loop struct {
 	key, item             int // variables; key is -1 if there is none
 	collection            eval
-	condition             eval // nil if there is none
+	condition             test // nil if there is none
 	keyEval, valueEval    eval // keyEval is nil where a list is made
 	valueJSON             func(*env) *Error
 	group                 bool
@@ -160,6 +160,7 @@ func (c *compiler) loop(e *hclsyntax.ForExpr) node {
 		l.key = c.bind(local{name: e.KeyVar})
 	}
 	l.item = c.bind(local{name: e.ValVar, fields: l.fields})
+	l.fields.local = l.item
 	n := over(e.SrcRange, collection)
 	l.at = n.at
 	c.lazy++
@@ -213,9 +214,7 @@ func (l *loop) run(e *env) (value, *Error) {
 // the order of its keys.
 func (l *loop) each(e *env, from value, f func() *Error) *Error {
 	if l.outermost && from.kind == kindList && from.isRaw() && len(l.fields.keys) > 0 {
-		return l.stream(e, from.str, func(i int, item value) *Error {
-			return l.turn(e, intValue(int64(i)), item, f)
-		})
+		return l.stream(e, from.str, f)
 	}
 	c, err := e.open(from, l.from)
 	if err != nil {
@@ -247,7 +246,7 @@ func (l *loop) turn(e *env, key, item value, f func() *Error) *Error {
 		e.set(l.key, key)
 	}
 	if l.condition != nil {
-		if keep, err := l.condition(e); err != nil || keep.num == 0 {
+		if keep, err := l.condition(e); err != nil || !keep {
 			return err
 		}
 	}

@@ -1,6 +1,10 @@
 package expr
 
 import (
+	"fmt"
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
@@ -14,44 +18,53 @@ func (c *compiler) binary(e *hclsyntax.BinaryOpExpr) node {
 	n := over(e.SrcRange, l, r)
 	switch e.Op {
 	case hclsyntax.OpEqual:
-		n.eval = equality(l, r, n.at, true)
+		return n.testing(equality(l, r, n.at, true))
 	case hclsyntax.OpNotEqual:
-		n.eval = equality(l, r, n.at, false)
+		return n.testing(equality(l, r, n.at, false))
 	case hclsyntax.OpLessThan:
-		n.eval = ordering(l, r, n.at, func(order int) bool { return order < 0 })
+		return n.testing(ordering(l, r, true, false, false))
 	case hclsyntax.OpLessThanOrEqual:
-		n.eval = ordering(l, r, n.at, func(order int) bool { return order <= 0 })
+		return n.testing(ordering(l, r, true, true, false))
 	case hclsyntax.OpGreaterThan:
-		n.eval = ordering(l, r, n.at, func(order int) bool { return order > 0 })
+		return n.testing(ordering(l, r, false, false, true))
 	case hclsyntax.OpGreaterThanOrEqual:
-		n.eval = ordering(l, r, n.at, func(order int) bool { return order >= 0 })
-	default:
-		return c.arithmetic(n, l, r, e)
+		return n.testing(ordering(l, r, false, true, true))
+	}
+	return c.arithmetic(n, l, r, e)
+}
+
+// testing gives a node what is always true or false.
+func (n node) testing(holds test) node {
+	n.test = holds
+	n.eval = func(e *env) (value, *Error) {
+		yes, err := holds(e)
+		return boolValue(yes), err
 	}
 	return n
 }
 
-func equality(l, r node, at *place, want bool) eval {
+func equality(l, r node, at *place, want bool) test {
 	if l.constant != nil {
 		l, r = r, l
 	}
+	left, right := l.eval, r.eval
 	if r.constant != nil && r.constant.kind == kindString {
-		return equalToString(l.eval, r.constant.str, want)
+		return equalToString(left, r.constant.str, want)
 	}
-	return func(e *env) (value, *Error) {
-		a, err := l.eval(e)
+	return func(e *env) (bool, *Error) {
+		a, err := left(e)
 		if err != nil {
-			return a, err
+			return false, err
 		}
-		b, err := r.eval(e)
+		b, err := right(e)
 		if err != nil {
-			return b, err
+			return false, err
 		}
 		if a.kind < kindList || a.kind != b.kind {
-			return boolValue(equal(a, b) == want), nil
+			return equal(a, b) == want, nil
 		}
 		same, err := e.equalComposites(a, b, at)
-		return boolValue(same == want), err
+		return same == want, err
 	}
 }
 
@@ -73,98 +86,89 @@ func (e *env) equalComposites(a, b value, at *place) (same bool, err *Error) {
 }
 
 // equalToString is the comparison that conditions use most.
-func equalToString(inner eval, s string, want bool) eval {
-	return func(e *env) (value, *Error) {
+func equalToString(inner eval, s string, want bool) test {
+	return func(e *env) (bool, *Error) {
 		v, err := inner(e)
-		if err != nil {
-			return v, err
-		}
-		return boolValue((v.kind == kindString && v.str == s) == want), nil
+		return (v.kind == kindString && v.str == s) == want, err
 	}
 }
 
-func ordering(l, r node, at *place, holds func(int) bool) eval {
-	return func(e *env) (value, *Error) {
-		a, err := l.eval(e)
-		if err != nil {
-			return a, err
-		}
-		b, err := r.eval(e)
-		if err != nil {
-			return b, err
-		}
-		order, err := compare(a, b, l.at, r.at)
-		return boolValue(holds(order)), err
-	}
-}
-
-func (c *compiler) arithmetic(n, l, r node, e *hclsyntax.BinaryOpExpr) node {
-	var op func(a, b value, at *place) (value, *Error)
-	switch e.Op {
-	case hclsyntax.OpAdd:
-		op = add
-	case hclsyntax.OpSubtract:
-		op = subtract
-	case hclsyntax.OpMultiply:
-		op = multiply
-	case hclsyntax.OpDivide:
-		op = divide
-	case hclsyntax.OpModulo:
-		op = modulo
-	default:
-		c.report(e.SrcRange, "Unsupported operator", "This operator is not known here.")
-		return c.failed(e.SrcRange)
-	}
-	left, right, at := c.number(l), c.number(r), n.at
-	n.eval = func(e *env) (value, *Error) {
+// ordering compiles a comparison from its answers for less, equal and greater.
+func ordering(l, r node, less, same, greater bool) test {
+	left, right, at, bt := l.eval, r.eval, l.at, r.at
+	holds := [...]bool{less, same, greater}
+	general := func(e *env) (bool, *Error) {
 		a, err := left(e)
 		if err != nil {
-			return a, err
+			return false, err
 		}
 		b, err := right(e)
 		if err != nil {
-			return b, err
+			return false, err
 		}
-		return op(a, b, at)
+		order, err := compare(a, b, at, bt)
+		return holds[1+order], err
 	}
-	return n
-}
-
-// number compiles an operand that must be a number.
-func (c *compiler) number(n node) eval {
-	at := n.at
-	if v := n.constant; v != nil && !n.broken {
-		number, err := toNumber(*v, at)
-		if err != nil {
-			c.mistake(err)
-		}
-		return func(*env) (value, *Error) { return number, err }
+	if l.number == nil || r.constant == nil || r.constant.kind != kindInt {
+		return general
 	}
-	return func(e *env) (value, *Error) {
-		v, err := n.eval(e)
-		if err != nil || v.kind == kindInt {
-			return v, err
+	number, limit := l.number, r.constant.int() // the comparison that conditions use next to equality
+	return func(e *env) (bool, *Error) {
+		n, ok := number(e)
+		switch {
+		case !ok:
+			return general(e)
+		case n.fraction:
+			return holds[1+compareFloatInt(floatFrom(n.bits), limit)], nil
 		}
-		return toNumber(v, at)
+		return holds[1+cmpOrdered(int64(n.bits), limit)], nil
 	}
 }
 
-// condition compiles an operand that must be true or false.
-func (c *compiler) condition(n node) eval {
+// condition compiles an operand that must be true or false. A constant that is neither is a mistake.
+func (c *compiler) condition(n node) test {
 	at := n.at
 	if v := n.constant; v != nil && !n.broken {
 		b, err := toBool(*v, at)
 		if err != nil {
 			c.mistake(err)
 		}
-		return func(*env) (value, *Error) { return b, err }
+		c.warnUnchanging(n)
+		return func(*env) (bool, *Error) { return b.num != 0, err }
 	}
-	return func(e *env) (value, *Error) {
-		v, err := n.eval(e)
-		if err != nil || v.kind == kindBool {
-			return v, err
+	return n.holds()
+}
+
+const unchanging = "A condition that never changes"
+
+// warnUnchanging warns of a condition that is the same for every message, in place of what was said of its parts. One that a
+// variable decides is meant to be.
+func (c *compiler) warnUnchanging(n node) {
+	if !c.deciding || n.constant == nil || n.constant.kind != kindBool || n.broken || n.settable || c.inside != nil {
+		return
+	}
+	r := n.at.rng
+	c.diags = slices.DeleteFunc(c.diags, func(d *hcl.Diagnostic) bool { return d.Summary == unchanging && r.Overlaps(*d.Subject) })
+	c.diags = append(c.diags, &hcl.Diagnostic{
+		Severity: hcl.DiagWarning,
+		Summary:  unchanging,
+		Detail:   fmt.Sprintf("This is %t for every message.", n.constant.num != 0),
+		Subject:  &r,
+	})
+}
+
+// holds is a node as a condition.
+func (n *node) holds() test {
+	if n.test != nil {
+		return n.test
+	}
+	eval, at := n.eval, n.at
+	return func(e *env) (bool, *Error) {
+		v, err := eval(e)
+		if err == nil && v.kind != kindBool {
+			v, err = toBool(v, at)
 		}
-		return toBool(v, at)
+		return v.num != 0, err
 	}
 }
 
@@ -180,44 +184,18 @@ func (c *compiler) logical(e *hclsyntax.BinaryOpExpr) node {
 	l := c.compile(e.LHS)
 	r := c.lazily(e.RHS)
 	n := over(e.SrcRange, l, r)
-	decides := uint64(0)
-	if e.Op == hclsyntax.OpLogicalOr {
-		decides = 1
-	}
+	decides := e.Op == hclsyntax.OpLogicalOr
 	left := c.condition(l)
 	c.lazy++
 	right := c.condition(r)
 	c.lazy--
-	n.eval = func(e *env) (value, *Error) {
-		v, err := left(e)
-		if err != nil || v.num == decides {
-			return v, err
+	return n.testing(func(e *env) (bool, *Error) {
+		yes, err := left(e)
+		if err != nil || yes == decides {
+			return yes, err
 		}
 		return right(e)
-	}
-	return n
-}
-
-func (c *compiler) unary(e *hclsyntax.UnaryOpExpr) node {
-	inner := c.compile(e.Val)
-	n := over(e.SrcRange, inner)
-	if e.Op == hclsyntax.OpLogicalNot {
-		holds := c.condition(inner)
-		n.eval = func(e *env) (value, *Error) {
-			v, err := holds(e)
-			return boolValue(v.num == 0), err
-		}
-		return n
-	}
-	operand, at := c.number(inner), n.at
-	n.eval = func(e *env) (value, *Error) {
-		v, err := operand(e)
-		if err != nil {
-			return v, err
-		}
-		return negate(v, at)
-	}
-	return n
+	})
 }
 
 // conditional compiles "? :". Only the branch that is chosen is evaluated, and it keeps its type.
@@ -227,14 +205,16 @@ func (c *compiler) conditional(e *hclsyntax.ConditionalExpr) node {
 	holds := c.condition(cond)
 	n := over(e.SrcRange, cond, yes, no)
 	if cond.constant != nil && !n.broken {
-		return chosen(n, cond, yes, no)
+		branch := chosen(n, cond, yes, no)
+		branch.settable = n.settable
+		return branch
 	}
 	n.eval = func(e *env) (value, *Error) {
-		v, err := holds(e)
+		chosen, err := holds(e)
 		if err != nil {
-			return v, err
+			return value{}, err
 		}
-		if v.num != 0 {
+		if chosen {
 			return yes.eval(e)
 		}
 		return no.eval(e)

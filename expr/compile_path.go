@@ -74,7 +74,9 @@ func (c *compiler) startTime(t hcl.Traversal, r hcl.Range) node {
 	v, diags := t.TraverseAbs(c.scope.start)
 	at := &place{rng: r, path: traversalText(t)}
 	if !diags.HasErrors() {
-		return asPath(c.known(v, at))
+		n := asPath(c.known(v, at))
+		n.settable = true
+		return n
 	}
 	if c.probing {
 		return asPath(constant(missing, at))
@@ -223,17 +225,6 @@ func (c *compiler) step(n node, s step, text string, own, r hcl.Range) node {
 	return relative(n, s, r, path, func(e *env, v value) (value, *Error) { return e.step(v, s, n.at) })
 }
 
-// elementField compiles a step from a loop's variable.
-func (c *compiler) elementField(n node, s step, r hcl.Range, path string) node {
-	fields, slot, at := n.fields, c.slot(n.fields, s.key), n.at
-	return relative(n, s, r, path, func(e *env, v value) (value, *Error) {
-		if v.kind == kindObject && v.isRaw() {
-			return fields.field(e, v, slot, at)
-		}
-		return e.step(v, s, at)
-	})
-}
-
 // bodyPath compiles a path into the body.
 func (c *compiler) bodyPath(path []step, r hcl.Range, text string) node {
 	at := &place{rng: r, path: text}
@@ -248,6 +239,14 @@ func (c *compiler) bodyPath(path []step, r hcl.Range, text string) node {
 			}
 		}
 		return value{}, v.explain(path, at)
+	}
+	n.number = func(e *env) (num, bool) {
+		v := e.view(paths)
+		if v.err != nil || v.spans[slot].kind != kindInt {
+			return num{}, false
+		}
+		s := &v.spans[slot]
+		return shortNumber(alias(v.body[s.start:s.end]))
 	}
 	n.opt = func(e *env) (value, *Error) {
 		switch v := e.view(paths); {

@@ -25,15 +25,12 @@ func toBool(v value, at *place) (value, *Error) {
 
 // toNumber converts as HCL does: a string that reads as a number counts as one.
 func toNumber(v value, at *place) (value, *Error) {
-	switch v.kind {
-	case kindInt:
+	switch {
+	case v.isFinite():
 		return v, nil
-	case kindFloat:
-		if !isFinite(v.float()) {
-			return value{}, at.fail(outOfRange, v)
-		}
-		return v, nil
-	case kindString:
+	case v.kind == kindFloat:
+		return value{}, at.fail(outOfRange, v)
+	case v.kind == kindString:
 		if n, ok := parseNumber(v.str); ok {
 			return n, nil
 		}

@@ -174,6 +174,35 @@ func TestDiagnostics(t *testing.T) {
 	}
 }
 
+// TestUnchangingConditions: a condition that is the same for every message is told of, once, unless a variable decides it.
+func TestUnchangingConditions(t *testing.T) {
+	for source, want := range map[string]string{
+		`true`:                                 ``,
+		`false`:                                ``,
+		`1 == 1`:                               `1,1-7 warning: A condition that never changes: This is true for every message.`,
+		`"paid" == "sent"`:                     `1,1-17 warning: A condition that never changes: This is false for every message.`,
+		`!(1 > 2) || 2 < 1`:                    `1,1-18 warning: A condition that never changes: This is true for every message.`,
+		`body.x == 1 || true`:                  `1,16-20 warning: A condition that never changes: This is true for every message.`,
+		`false && body.x == 1`:                 `1,1-6 warning: A condition that never changes: This is false for every message.`,
+		`body.a && !(1 > 2)`:                   `1,11-19 warning: A condition that never changes: This is true for every message.`,
+		`1 > 2 ? body.a : body.b`:              `1,1-6 warning: A condition that never changes: This is false for every message.`,
+		`[for v in body.l : v if 1 < 2]`:       `1,25-30 warning: A condition that never changes: This is true for every message.`,
+		`alltrue([1 == 1])`:                    `1,1-18 warning: A condition that never changes: This is true for every message.`,
+		`var.region == "EU"`:                   ``,
+		`var.region == "EU" ? 1 == 1 : body.x`: ``,
+		`var.region == "EU" && body.x`:         ``,
+		`env("x") == "X" || body.x`:            ``,
+		`body.x == 1`:                          ``,
+		`uuid() == "x"`:                        ``,
+		`"yes"`:                                `1,1-6 error: Invalid value in expression: Not true or false but a string.`,
+	} {
+		_, diags := NewScope(startContext()).Bool(parsed(t, source))
+		if got := described(diags); got != want {
+			t.Errorf("%s:\n got %s\nwant %s", source, got, want)
+		}
+	}
+}
+
 // TestTargetDiagnostics has every mistake in what is assigned and removed.
 func TestTargetDiagnostics(t *testing.T) {
 	const place = `Not a place in the message: This is where a value goes: body.field, msg.headers["name"], msg.routing_key or a property such as msg.priority.`

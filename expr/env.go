@@ -31,17 +31,24 @@ const (
 // eval is a compiled expression.
 type eval func(*env) (value, *Error)
 
+// test is a compiled condition, which answers without making a value.
+type test func(*env) (bool, *Error)
+
 // program is a compiled expression with what its conversions need to know.
 type program struct {
 	eval  eval
+	test  test
 	json  func(*env) *Error // as of a node
 	place place
 }
 
 // unset stands for an expression that is not there.
-var unset = program{eval: func(*env) (value, *Error) {
-	return value{}, &Error{what: "there is no expression"}
-}}
+var unset = program{
+	eval: func(*env) (value, *Error) { return value{}, errUnset },
+	test: func(*env) (bool, *Error) { return false, errUnset },
+}
+
+var errUnset = &Error{what: "there is no expression"}
 
 // orUnset lets the zero values of Bool, String and Value be evaluated: that is an error.
 func (p *program) orUnset() *program {
@@ -57,14 +64,15 @@ type env struct {
 	message *engine.Message
 	locals  []value
 	args    []value
-	fields  []value // what loops read of their elements
+	fields  []field // what loops read of their elements
 	changes []change
 	text    []byte
 	spent   int
 	read    int
 	opened  [2]opened
 	turn    int   // which of opened is replaced next
-	made    *view // made by this evaluation, so that nobody else has it yet
+	seen    *view // the body as JSON, once it has been read
+	made    *view // the same, if this evaluation made it, so that nobody else has it yet
 }
 
 // opened is a list or object from a body that was looked into. In a loop it is likely to be the same
@@ -85,7 +93,7 @@ func enter(m *engine.Message) *env {
 
 // leave gives the env back without anything that belongs to the message. It runs after a panic too.
 func (e *env) leave() {
-	e.message, e.made, e.opened = nil, nil, [2]opened{}
+	e.message, e.seen, e.made, e.opened = nil, nil, nil, [2]opened{}
 	clear(e.locals[:cap(e.locals)])
 	clear(e.args[:cap(e.args)])
 	clear(e.fields[:cap(e.fields)])
@@ -177,13 +185,21 @@ type view struct {
 	paths *pathSet
 	err   *syntaxError
 	spans []span
-	few   [8]span
-	room  [63]byte // for the strings that the evaluation makes
+	few   [11]span
+	room  [59]byte // for the strings that the evaluation makes
 	used  uint8
 }
 
-// view returns the message's body as JSON; it scans the body once.
+// view returns the message's body as JSON.
 func (e *env) view(paths *pathSet) *view {
+	if e.seen == nil || e.seen.paths != paths {
+		e.seen = e.scan(paths)
+	}
+	return e.seen
+}
+
+// scan scans the body, unless another expression of the scope has done so.
+func (e *env) scan(paths *pathSet) *view {
 	if v, ok := e.message.Decoded().(*view); ok && v.paths == paths && len(v.spans) == paths.slots {
 		return v
 	}
@@ -202,15 +218,12 @@ func (e *env) view(paths *pathSet) *view {
 
 // value returns what is at a slot, or missing.
 func (v *view) value(slot int) value {
-	s := v.spans[slot]
-	text := alias(v.body[s.start:s.end])
-	switch s.kind {
-	case kindMissing:
+	s := &v.spans[slot]
+	switch {
+	case s.kind == kindMissing:
 		return missing
-	case kindString:
-		return stringValue(unquote(text))
-	case kindList, kindObject:
-		return value{kind: s.kind, str: text}
+	case s.kind == kindString && !s.escaped:
+		return stringValue(alias(v.body[s.start+1 : s.end-1]))
 	}
-	return rawValue(text)
+	return rawValue(alias(v.body[s.start:s.end]))
 }

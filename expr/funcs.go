@@ -273,7 +273,9 @@ func (c *compiler) startValue(e *hclsyntax.FunctionCallExpr) node {
 	if diags.HasErrors() {
 		return c.failed(e.Range())
 	}
-	return c.known(v, n.at)
+	known := c.known(v, n.at)
+	known.settable = true // in the environment
+	return known
 }
 
 // tableCall compiles a call of a function of the table.

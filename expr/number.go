@@ -3,6 +3,7 @@ package expr
 import (
 	"math"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -13,12 +14,77 @@ func floatFrom(b uint64) float64 { return math.Float64frombits(b) }
 // numberValue makes a number of a literal in JSON's grammar: an int64 if it is whole and fits, else
 // a float64. A literal beyond a float64 becomes an infinity, which only passing on may use.
 func numberValue(literal string) value {
+	if n, ok := shortNumber(literal); ok {
+		v := n.value()
+		v.str = literal
+		return v
+	}
 	if i, ok := parseInt(literal); ok {
 		return value{kind: kindInt, num: uint64(i), str: literal}
 	}
 	f, _ := strconv.ParseFloat(literal, 64) // out of range: an infinity
 	return value{kind: kindFloat, num: floatBits(f), str: literal}
 }
+
+// num is an int64 or the bits of a float64: what is left of a value where it is only counted with.
+type num struct {
+	bits     uint64
+	fraction bool
+}
+
+func (n num) value() value {
+	if n.fraction {
+		return value{kind: kindFloat, num: n.bits}
+	}
+	return value{kind: kindInt, num: n.bits}
+}
+
+func (n num) asFloat() float64 {
+	if n.fraction {
+		return floatFrom(n.bits)
+	}
+	return float64(int64(n.bits))
+}
+
+// shortNumber reads what most numbers are: a few digits, perhaps with a point. ok is false for longer ones and for all other JSON.
+func shortNumber(literal string) (_ num, ok bool) {
+	i, point := 0, len(literal)
+	if literal[0] == '-' {
+		i = 1
+	}
+	digits := uint64(0)
+	if len(literal) > 18 {
+		return num{}, false // the digits might not fit
+	}
+	for ; i < len(literal); i++ {
+		switch c := literal[i]; {
+		case c-'0' <= 9:
+			digits = digits*10 + uint64(c-'0')
+		case c == '.':
+			point = i + 1
+		default:
+			return num{}, false
+		}
+	}
+	if point == len(literal) {
+		n := int64(digits)
+		if literal[0] == '-' {
+			n = -n
+		}
+		return num{bits: uint64(n)}, true
+	}
+	if digits >= 1<<53 {
+		return num{}, false
+	}
+	f := float64(digits) / powersOfTen[len(literal)-point] // both are exact, and so the quotient is the nearest to it
+	if literal[0] == '-' {
+		f = -f
+	}
+	return num{floatBits(f), true}, true
+}
+
+// powersOfTen has those that shortNumber and appendShort need; a float64 holds them exactly.
+var powersOfTen = [...]float64{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18}
 
 // parseInt reads digits with an optional minus sign that fit an int64.
 func parseInt(s string) (int64, bool) {
@@ -48,7 +114,8 @@ func parseInt(s string) (int64, bool) {
 // hold, or what a header has that is infinite or no number.
 const outOfRange = "the number is out of range"
 
-func isFinite(f float64) bool { return !math.IsInf(f, 0) && !math.IsNaN(f) }
+// isFinite reports whether f has another exponent than infinities and what is no number have.
+func isFinite(f float64) bool { return floatBits(f)>>52&0x7ff != 0x7ff }
 
 // wholeFloat returns f as an int64 if it is exactly one.
 func wholeFloat(f float64) (int64, bool) {
@@ -123,9 +190,49 @@ func appendFloat(dst []byte, f float64, bits int) []byte {
 		return dst
 	}
 	if f == 0 {
-		f = 0 // no minus sign
+		return append(dst, '0') // no minus sign
+	}
+	if bits == 64 {
+		if short, ok := appendShort(dst, f); ok {
+			return short
+		}
 	}
 	return strconv.AppendFloat(dst, f, 'f', -1, bits)
+}
+
+// appendShort writes a float with up to four decimal places, as prices have, if that is all it has. Decimals
+// of 15 digits or fewer are different floats, and so one that reads back as f is the shortest that does.
+func appendShort(dst []byte, f float64) (_ []byte, ok bool) {
+	size := math.Abs(f)
+	for places, scale := range powersOfTen[:5] {
+		if size*scale >= 1e15 {
+			return dst, false
+		}
+		if n := int64(size*scale + 0.5); float64(n)/scale == size {
+			if f < 0 {
+				dst = append(dst, '-')
+			}
+			return appendPlaces(dst, n, places), true
+		}
+	}
+	return dst, false
+}
+
+// appendPlaces writes n with a point before its last digits, which are that many.
+func appendPlaces(dst []byte, n int64, places int) []byte {
+	start := len(dst)
+	dst = strconv.AppendInt(dst, n, 10)
+	if places == 0 {
+		return dst
+	}
+	for len(dst)-start <= places {
+		dst = slices.Insert(dst, start, '0')
+	}
+	point := len(dst) - places
+	dst = append(dst, 0)
+	copy(dst[point+1:], dst[point:])
+	dst[point] = '.'
+	return dst
 }
 
 // asFloat returns a number as a float64.

@@ -42,7 +42,7 @@ func skipValue(s string, i int) int {
 	case '{', '[':
 		return skipComposite(s, i)
 	}
-	for i < len(s) && s[i] > ' ' && s[i] != ',' && s[i] != '}' && s[i] != ']' {
+	for i < len(s) && (s[i]-'0' <= 9 || s[i] > ' ' && s[i] != ',' && s[i] != '}' && s[i] != ']') {
 		i++
 	}
 	return i

@@ -5,7 +5,6 @@ type rewriter struct {
 	src    string
 	out    []byte
 	copied int // how much of src is in out, or left out on purpose
-	seen   []bool
 	values []value
 	set    []assignment
 }
@@ -177,14 +176,17 @@ func (w *rewriter) member(m *members, child *editNode, start int) (err *Error) {
 }
 
 func (w *rewriter) object(i int, n *editNode) (int, *Error) {
-	base := len(w.seen)
-	w.seen = append(w.seen, make([]bool, len(n.children))...)
+	var few [16]bool
+	seen := few[:min(len(n.children), len(few))]
+	if len(n.children) > len(few) {
+		seen = make([]bool, len(n.children))
+	}
 	m := members{separator: i, removed: -1, end: i + 1}
 	i = skipSpace(w.src, i+1)
 	for w.src[i] == '"' {
 		keyEnd := skipString(w.src, i)
 		start := skipSpace(w.src, skipSpace(w.src, keyEnd)+1)
-		child := n.forKey(w.src[i+1:keyEnd-1], w.seen[base:])
+		child := n.forKey(w.src[i+1:keyEnd-1], seen)
 		if err := w.member(&m, child, start); err != nil {
 			return 0, err
 		}
@@ -194,9 +196,7 @@ func (w *rewriter) object(i int, n *editNode) (int, *Error) {
 		}
 	}
 	w.finish(&m)
-	err := w.add(n, w.seen[base:], &m)
-	w.seen = w.seen[:base]
-	return i + 1, err
+	return i + 1, w.add(n, seen, &m)
 }
 
 // add writes the members that an object is given and does not have.

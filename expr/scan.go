@@ -51,10 +51,12 @@ func (p *pathSet) child(n *pathNode, s step) *pathNode {
 	return c
 }
 
-// span is where the value of a path is in a body. Its kind is kindInt for every number.
+// span is where the value of a path is in a body. Its kind is kindInt for every number. escaped says that
+// it is a string with escapes.
 type span struct {
 	start, end uint32
 	kind       kind
+	escaped    bool
 }
 
 // syntaxError says where a text is not JSON.
@@ -78,9 +80,10 @@ func (e *syntaxError) Error() string {
 // nothing unless a key has escapes or the text is not JSON. A key that comes twice counts with its
 // last value. Bytes in strings that are not UTF-8 are left alone.
 type scanner struct {
-	src   []byte
-	spans []span
-	err   *syntaxError
+	src     []byte
+	spans   []span
+	err     *syntaxError
+	escaped bool // a string with escapes has come since it was last set to false
 }
 
 // scan checks the whole text.
@@ -115,6 +118,7 @@ func (s *scanner) fail(i int, want string) int {
 	return -1
 }
 
+// space returns the first position from i on that is not white space. Most often that is i, which callers find out first.
 func (s *scanner) space(i int) int {
 	for i < len(s.src) && (s.src[i] == ' ' || s.src[i] == '\n' || s.src[i] == '\t' || s.src[i] == '\r') {
 		i++
@@ -122,38 +126,54 @@ func (s *scanner) space(i int) int {
 	return i
 }
 
+// at skips white space and reports whether c follows, and where.
+func (s *scanner) at(i int, c byte) (int, bool) {
+	if i < len(s.src) && s.src[i] <= ' ' {
+		i = s.space(i)
+	}
+	return i, i < len(s.src) && s.src[i] == c
+}
+
 // value checks the value that begins at i and returns where it ends, or -1. n is nil where no path
 // leads.
 func (s *scanner) value(i int, n *pathNode, depth int) int {
-	if i >= len(s.src) {
-		return s.fail(i, "a value")
+	if n == nil {
+		end, _ := s.any(i, nil, depth)
+		return end
 	}
-	if n != nil && s.spans[n.slot].kind != kindMissing {
+	if s.spans[n.slot].kind != kindMissing {
 		s.forget(n)
 	}
-	end, k := 0, kindInt
-	switch c := s.src[i]; {
-	case c == '"':
-		end, k = s.text(i+1), kindString
-	case c == '{':
-		end, k = s.object(i+1, n, depth+1), kindObject
-	case c == '[':
-		end, k = s.list(i+1, n, depth+1), kindList
-	case c == '-' || c-'0' <= 9:
-		end = s.number(i)
-	case c == 't':
-		end, k = s.word(i, "true"), kindBool
-	case c == 'f':
-		end, k = s.word(i, "false"), kindBool
-	case c == 'n':
-		end, k = s.word(i, "null"), kindNull
-	default:
-		end = s.fail(i, "a value")
-	}
-	if n != nil && end >= 0 {
-		s.spans[n.slot] = span{uint32(i), uint32(end), k}
+	s.escaped = false
+	end, k := s.any(i, n, depth)
+	if end >= 0 {
+		s.spans[n.slot] = span{uint32(i), uint32(end), k, s.escaped}
 	}
 	return end
+}
+
+// any checks a value, and says of which kind it is.
+func (s *scanner) any(i int, n *pathNode, depth int) (end int, k kind) {
+	if i >= len(s.src) {
+		return s.fail(i, "a value"), kindMissing
+	}
+	switch c := s.src[i]; {
+	case c == '"':
+		return s.text(i + 1), kindString
+	case c == '-' || c-'0' <= 9:
+		return s.number(i), kindInt
+	case c == '{':
+		return s.object(i+1, n, depth+1), kindObject
+	case c == '[':
+		return s.list(i+1, n, depth+1), kindList
+	case c == 't':
+		return s.word(i, "true"), kindBool
+	case c == 'f':
+		return s.word(i, "false"), kindBool
+	case c == 'n':
+		return s.word(i, "null"), kindNull
+	}
+	return s.fail(i, "a value"), kindMissing
 }
 
 // forget drops what was noted below a node.
@@ -178,31 +198,45 @@ func (s *scanner) object(i int, n *pathNode, depth int) int {
 	if depth > maxDepth {
 		return s.fail(i-1, "no deeper nesting (1000 levels at most)")
 	}
-	if i = s.space(i); i < len(s.src) && s.src[i] == '}' {
+	i, empty := s.at(i, '}')
+	if empty {
 		return i + 1
 	}
 	for {
 		if i >= len(s.src) || s.src[i] != '"' {
 			return s.fail(i, "a key in quotes")
 		}
-		end := s.text(i + 1)
-		if end < 0 {
+		key := i + 1
+		if i = s.text(key); i < 0 {
 			return -1
 		}
-		child := n.forKey(s.src[i+1 : end-1])
-		if i = s.space(end); i >= len(s.src) || s.src[i] != ':' {
+		var child *pathNode
+		if n != nil {
+			child = n.forKey(s.src[key : i-1])
+		}
+		found := false
+		if i, found = s.at(i, ':'); !found {
 			return s.fail(i, "a colon")
 		}
-		if i = s.value(s.space(i+1), child, depth); i < 0 {
+		if i++; i < len(s.src) && s.src[i] <= ' ' {
+			i = s.space(i)
+		}
+		if child == nil && i < len(s.src) && s.src[i] == '"' {
+			i = s.text(i + 1)
+		} else {
+			i = s.value(i, child, depth)
+		}
+		if i < 0 {
 			return -1
 		}
-		switch i = s.space(i); {
-		case i < len(s.src) && s.src[i] == ',':
-			i = s.space(i + 1)
-		case i < len(s.src) && s.src[i] == '}':
-			return i + 1
-		default:
+		if i, found = s.at(i, ','); !found {
+			if i < len(s.src) && s.src[i] == '}' {
+				return i + 1
+			}
 			return s.fail(i, "a comma or a closing brace")
+		}
+		if i++; i < len(s.src) && s.src[i] <= ' ' {
+			i = s.space(i)
 		}
 	}
 }
@@ -212,30 +246,33 @@ func (s *scanner) list(i int, n *pathNode, depth int) int {
 	if depth > maxDepth {
 		return s.fail(i-1, "no deeper nesting (1000 levels at most)")
 	}
-	if i = s.space(i); i < len(s.src) && s.src[i] == ']' {
+	i, empty := s.at(i, ']')
+	if empty {
 		return i + 1
 	}
 	for index := 0; ; index++ {
 		if i = s.value(i, n.forIndex(index), depth); i < 0 {
 			return -1
 		}
-		switch i = s.space(i); {
-		case i < len(s.src) && s.src[i] == ',':
-			i = s.space(i + 1)
-		case i < len(s.src) && s.src[i] == ']':
-			return i + 1
-		default:
+		found := false
+		if i, found = s.at(i, ','); !found {
+			if i < len(s.src) && s.src[i] == ']' {
+				return i + 1
+			}
 			return s.fail(i, "a comma or a closing bracket")
+		}
+		if i++; i < len(s.src) && s.src[i] <= ' ' {
+			i = s.space(i)
 		}
 	}
 }
 
 // forKey returns the child that a key, as it is written, leads to.
 func (n *pathNode) forKey(raw []byte) *pathNode {
-	if n == nil {
+	if len(n.children) == 0 {
 		return nil
 	}
-	escaped := len(n.children) > 0 && hasEscape(alias(raw))
+	escaped := hasEscape(alias(raw))
 	for _, c := range n.children {
 		if sameKey(alias(raw), c.key, escaped) {
 			return c
@@ -267,6 +304,9 @@ func sameKey(raw, key string, escaped bool) bool {
 
 // text checks what follows an opening quote and returns what follows the closing one.
 func (s *scanner) text(i int) int {
+	if end, found := shortText(s.src, i); found {
+		return end + 1
+	}
 	for {
 		i = plainText(s.src, i)
 		if i >= len(s.src) {
@@ -276,13 +316,12 @@ func (s *scanner) text(i int) int {
 		case c == '"':
 			return i + 1
 		case c == '\\':
+			s.escaped = true
 			if i = s.escape(i + 1); i < 0 {
 				return -1
 			}
-		case c < ' ':
-			return s.fail(i, "a character of a string, not a control character,")
 		default:
-			i++
+			return s.fail(i, "a character of a string, not a control character,")
 		}
 	}
 }
@@ -290,14 +329,8 @@ func (s *scanner) text(i int) int {
 // plainText returns the first position from i on that needs a closer look: a quote, a backslash or
 // a control character, or the end. It looks at eight bytes at a time.
 func plainText(src []byte, i int) int {
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	for ; i+8 <= len(src); i += 8 {
-		x := binary.LittleEndian.Uint64(src[i:])
-		quote, slash := x^(ones*'"'), x^(ones*'\\')
-		hit := (x - ones*' ') & ^x
-		hit |= (quote - ones) & ^quote
-		hit |= (slash - ones) & ^slash
-		if hit &= highs; hit != 0 { // the lowest bit that is set is that of the first such byte
+		if hit := special(binary.LittleEndian.Uint64(src[i:])); hit != 0 {
 			return i + bits.TrailingZeros64(hit)/8
 		}
 	}
@@ -305,6 +338,24 @@ func plainText(src []byte, i int) int {
 		i++
 	}
 	return i
+}
+
+// shortText looks for the closing quote among the next eight bytes, where most often it is.
+func shortText(src []byte, i int) (end int, found bool) {
+	if i+8 > len(src) {
+		return i, false
+	}
+	end = i + bits.TrailingZeros64(special(binary.LittleEndian.Uint64(src[i:])))/8
+	return end, end < len(src) && src[end] == '"'
+}
+
+// special looks at eight characters. The lowest bit that is set is that of the first which is a quote, a
+// backslash or a control character. An exclusive or with 2 makes the quote the one after the control
+// characters, and leaves those below it.
+func special(x uint64) uint64 {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	quote, slash := (x^ones*2)-ones*('"'^2+1), (x^ones*'\\')-ones
+	return (quote | slash) & ^x & highs
 }
 
 // escape checks what follows a backslash.

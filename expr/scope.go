@@ -2,6 +2,7 @@ package expr
 
 import (
 	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 
 	"github.com/pipeamqp/pipe/engine"
 )
@@ -30,8 +31,14 @@ func NewScope(start *hcl.EvalContext) *Scope {
 }
 
 // Bool compiles a condition. A value that is neither true nor false is an error when it is evaluated, or at once if it is known.
+// A condition that is the same for every message is warned of, unless a variable of the file decides it, or it is just true or false.
 func (s *Scope) Bool(e hcl.Expression) (Bool, hcl.Diagnostics) {
-	p, diags := s.compileTo(e, toBool)
+	c := &compiler{scope: s, deciding: true}
+	n := c.top(e)
+	if _, literal := e.(*hclsyntax.LiteralValueExpr); !literal { // which is how a stage is switched off
+		c.warnUnchanging(n)
+	}
+	p, diags := c.program(n, toBool)
 	return Bool{p}, diags
 }
 
@@ -65,15 +72,11 @@ func (b Bool) IsSet() bool { return b.p != nil }
 func (b Bool) Eval(m *engine.Message) (bool, error) {
 	e := enter(m)
 	defer e.leave()
-	p := b.p.orUnset()
-	v, err := p.eval(e)
-	if err == nil && v.kind != kindBool {
-		v, err = toBool(v, &p.place)
-	}
+	holds, err := b.p.orUnset().test(e)
 	if err != nil {
 		return false, err.classify()
 	}
-	return v.num != 0, nil
+	return holds, nil
 }
 
 // String is a compiled expression that makes a string. The zero value is not set, and its evaluation

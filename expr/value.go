@@ -82,7 +82,10 @@ func (v value) int() int64      { return int64(v.num) }
 func (v value) float() float64  { return floatFrom(v.num) }
 func (v value) time() time.Time { return time.Unix(int64(v.num), int64(v.nsec)).UTC() }
 func (v value) isNumber() bool  { return v.kind == kindInt || v.kind == kindFloat }
-func (v value) isRaw() bool     { return v.ref == nil && v.kind >= kindList }
+func (v value) isFinite() bool {
+	return v.kind == kindInt || v.kind == kindFloat && isFinite(v.float())
+}
+func (v value) isRaw() bool { return v.ref == nil && v.kind >= kindList }
 
 // alias views bytes that nobody writes as a string.
 func alias(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

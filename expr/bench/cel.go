@@ -12,7 +12,7 @@ var (
 )
 
 // celResult takes a value out of CEL's own types.
-func celResult(k kind, v ref.Val) (any, error) {
+func celResult(k kind, v ref.Val, out *[]byte) (any, error) {
 	if k != document {
 		return v.Value(), nil
 	}
@@ -23,5 +23,5 @@ func celResult(k kind, v ref.Val) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return finish(k, native)
+	return finish(k, native, out)
 }

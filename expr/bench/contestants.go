@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/bytedance/sonic"
+	"github.com/bytedance/sonic/encoder"
 	lang "github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/vm"
 	"github.com/google/cel-go/cel"
@@ -66,12 +67,13 @@ func compilePipeTask(scope *expr.Scope, k kind, e hcl.Expression) (func(m *engin
 	}, diags
 }
 
-// finish makes JSON of a value, where a task asks for it.
-func finish(k kind, v any) (any, error) {
+// finish makes JSON of a value, where a task asks for it, in memory that is used again, as pipe's is.
+func finish(k kind, v any, out *[]byte) (any, error) {
 	if k != document {
 		return v, nil
 	}
-	return sonic.Marshal(v)
+	*out = (*out)[:0]
+	return out, encoder.EncodeInto(out, v, 0)
 }
 
 func decode(body []byte) (map[string]any, error) {
@@ -92,18 +94,18 @@ func compileLang(tasks []task) (program, error) {
 		programs[i] = p
 	}
 	machine := &vm.VM{}
+	results, outs := make([]any, len(tasks)), make([][]byte, len(tasks))
 	return func(body []byte) ([]any, error) {
 		env, err := decode(body)
 		if err != nil {
 			return nil, err
 		}
-		results := make([]any, len(tasks))
 		for i, p := range programs {
 			v, err := machine.Run(p, env)
 			if err != nil {
 				return nil, err
 			}
-			if results[i], err = finish(tasks[i].kind, v); err != nil {
+			if results[i], err = finish(tasks[i].kind, v, &outs[i]); err != nil {
 				return nil, err
 			}
 		}
@@ -126,18 +128,18 @@ func compileCEL(tasks []task) (program, error) {
 			return nil, err
 		}
 	}
+	results, outs := make([]any, len(tasks)), make([][]byte, len(tasks))
 	return func(body []byte) ([]any, error) {
 		vars, err := decode(body)
 		if err != nil {
 			return nil, err
 		}
-		results := make([]any, len(tasks))
 		for i, p := range programs {
 			v, _, err := p.Eval(vars)
 			if err != nil {
 				return nil, err
 			}
-			if results[i], err = celResult(tasks[i].kind, v); err != nil {
+			if results[i], err = celResult(tasks[i].kind, v, &outs[i]); err != nil {
 				return nil, err
 			}
 		}

@@ -4,10 +4,12 @@
 //	make bench-expr
 //
 // What it tells is the CPU time that the process used, the garbage collector's included, and not the time
-// that passed: so it can be told on a machine that others use, too.
+// that passed. All take turns, many short ones, and the cheapest turn of each counts: so it can be told on a
+// machine that others use, too.
 //
 // expr-lang and cel-go are given values that sonic has decoded, which was the fastest decoder for them;
-// HCL those of cty's decoder. Objects and lists are written as JSON, as a stage would.
+// HCL those of cty's decoder. Objects and lists are written as JSON, as a stage would; the memory for results
+// is used again, by all but HCL, whose encoder makes its own.
 package main
 
 import (
@@ -16,7 +18,6 @@ import (
 	"flag"
 	"fmt"
 	"log"
-	"math"
 	"reflect"
 	"runtime"
 	"strings"
@@ -80,7 +81,7 @@ var contestants = []contestant{
 }
 
 func main() {
-	duration := flag.Duration("time", time.Second, "how long to measure each")
+	duration := flag.Duration("time", 2*time.Second, "how long to measure each")
 	only := flag.String("only", "", "measure only this contestant")
 	flag.Parse()
 	fmt.Printf("%-20s", "CPU ns (B, allocs)")
@@ -104,56 +105,66 @@ func main() {
 
 // measureRow prints what one thing costs everybody, once all agree on the result.
 func measureRow(name string, list []task, body []byte, only string, duration time.Duration) {
-	fmt.Printf("%-20s", name)
-	var results []float64
-	var want []any
+	var programs []program
 	for _, c := range contestants {
-		if only != "" && c.name != only {
-			continue
+		if only == "" || c.name == only {
+			programs = append(programs, prepare(c, list, body))
 		}
-		p, err := c.compile(list)
-		if err != nil {
-			log.Fatal(c.name, ": ", err)
-		}
-		got, err := p(body)
-		if err != nil {
-			log.Fatal(c.name, ": ", err)
-		}
-		if want == nil {
-			want = got
-		}
-		for i := range got {
-			if !agree(got[i], want[i]) {
-				log.Fatalf("%s: %s is %.300s, not %.300s", c.name, list[i].name, got[i], want[i])
-			}
-		}
-		m := measure(func() error { _, err := p(body); return err }, duration)
-		results = append(results, m.ns)
+	}
+	agreed(programs, list, body)
+	results := measure(programs, body, duration)
+	fmt.Printf("%-20s", name)
+	for _, m := range results {
 		fmt.Printf(" %28s", fmt.Sprintf("%.0f (%.0f, %.1f)", m.ns, m.bytes, m.allocs))
 	}
 	if only == "" {
-		fmt.Printf("    %.1f×", min(results[1], results[2], results[3])/results[0])
+		fmt.Printf("    %.1f×", min(results[1].ns, results[2].ns, results[3].ns)/results[0].ns)
 	}
 	fmt.Println()
+}
+
+func prepare(c contestant, list []task, body []byte) program {
+	p, err := c.compile(list)
+	if err == nil {
+		_, err = p(body)
+	}
+	if err != nil {
+		log.Fatal(c.name, ": ", err)
+	}
+	return p
+}
+
+// agreed stops what is no comparison: when not all have the same results.
+func agreed(programs []program, list []task, body []byte) {
+	want, _ := programs[0](body)
+	for _, p := range programs {
+		got, _ := p(body)
+		for i := range got {
+			if !agree(got[i], want[i]) {
+				log.Fatalf("%s is %.300s, not %.300s", list[i].name, got[i], want[i])
+			}
+		}
+	}
 }
 
 // cost is what one call costs.
 type cost struct{ ns, bytes, allocs float64 }
 
-// measure calls f for as much CPU time, five times, and returns the cheapest.
-func measure(f func() error, duration time.Duration) cost {
-	best := cost{ns: math.Inf(1)}
-	for range 5 {
-		best = cheaper(best, measureOnce(f, duration/5))
+// rounds is how many turns each has.
+const rounds = 40
+
+// measure gives each the same CPU time, in turns, and returns the cheapest turn of each.
+func measure(programs []program, body []byte, duration time.Duration) []cost {
+	best := make([]cost, len(programs))
+	for round := range rounds {
+		for i, p := range programs {
+			c := measureOnce(func() error { _, err := p(body); return err }, duration/rounds)
+			if round == 0 || c.ns < best[i].ns {
+				best[i] = c
+			}
+		}
 	}
 	return best
-}
-
-func cheaper(a, b cost) cost {
-	if b.ns < a.ns {
-		return b
-	}
-	return a
 }
 
 func measureOnce(f func() error, duration time.Duration) cost {
