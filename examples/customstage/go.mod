@@ -2,7 +2,10 @@ module github.com/pipeamqp/pipe/examples/customstage
 
 go 1.26.0
 
-require github.com/pipeamqp/pipe v0.0.0
+require (
+	github.com/pipeamqp/pipe v0.0.0
+	github.com/sourcegraph/conc v0.3.0
+)
 
 require (
 	github.com/agext/levenshtein v1.2.3 // indirect
@@ -29,7 +32,6 @@ require (
 	github.com/rogpeppe/go-internal v1.16.0 // indirect
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3 // indirect
 	github.com/sony/gobreaker/v2 v2.4.0 // indirect
-	github.com/sourcegraph/conc v0.3.0 // indirect
 	github.com/spf13/cobra v1.10.2 // indirect
 	github.com/spf13/pflag v1.0.9 // indirect
 	github.com/zclconf/go-cty v1.20.0 // indirect

@@ -8,6 +8,6 @@ import (
 	"github.com/pipeamqp/pipe/examples/customstage/redact"
 )
 
-func main() {
-	cli.Main(cli.Register(func(r *engine.Registry) { r.Stage("redact", redact.New) }))
-}
+var register = cli.Register(func(r *engine.Registry) { r.Stage("redact", redact.New) })
+
+func main() { cli.Main(register) }

@@ -93,7 +93,7 @@ func TestReload(t *testing.T) {
 	}
 	grows("two")
 	n := stop()
-	waitEmpty(t, testbroker.Shared(t), url, "in")
+	waitEmpty(t, testbroker.Count(t), url, "in")
 	p.stop()
 	seen := map[string]int{}
 	for _, queue := range []string{"one", "two", "three"} {
@@ -159,7 +159,7 @@ func TestTakeover(t *testing.T) {
 			before := testbroker.Depth(t, url, "one")
 			testbroker.Eventually(t, time.Minute, func() bool { return testbroker.Depth(t, url, "one") > before+50 }, "messages go on arriving")
 			n := stop()
-			waitEmpty(t, testbroker.Shared(t), url, "in")
+			waitEmpty(t, testbroker.Count(t), url, "in")
 			second.stop()
 			seen := map[string]bool{}
 			for _, d := range testbroker.Drain(t, url, "one") {

@@ -43,6 +43,7 @@ func pending(t *testing.T, url, queue string) {
 }
 
 func TestMissingExchange(t *testing.T) {
+	t.Parallel()
 	url := testbroker.VHost(t)
 	pending(t, url, "in")
 	p := start(t, url, healthy+`
@@ -59,6 +60,7 @@ pipeline "ill" {
 }
 
 func TestUnroutable(t *testing.T) {
+	t.Parallel()
 	url := testbroker.VHost(t)
 	pending(t, url, "in")
 	p := start(t, url, healthy+`
@@ -82,6 +84,7 @@ pipeline "ill" {
 
 // A dead-letter exchange takes what can never be processed.
 func TestDeadLetter(t *testing.T) {
+	t.Parallel()
 	url := testbroker.VHost(t)
 	p := start(t, url, `
 declare {
@@ -110,6 +113,7 @@ pipeline "p" {
 }
 
 func TestQueueDeletedUnderTheConsumer(t *testing.T) {
+	t.Parallel()
 	url := testbroker.VHost(t)
 	testbroker.Declare(t, url, "in", "out")
 	p := start(t, url, healthy+`
@@ -132,6 +136,7 @@ pipeline "ill" {
 }
 
 func TestDeclaredDifferently(t *testing.T) {
+	t.Parallel()
 	url := testbroker.VHost(t)
 	ch := testbroker.Channel(t, url)
 	if _, err := ch.QueueDeclare("in", true, false, false, false, amqp.Table{"x-max-length": 5}); err != nil {
@@ -154,6 +159,7 @@ pipeline "ill" {
 }
 
 func TestWrongPassword(t *testing.T) {
+	t.Parallel()
 	url := testbroker.VHost(t)
 	p := start(t, url, healthy+`
 connection "main" { url = env("AMQP_URL") }
@@ -177,6 +183,7 @@ pipeline "ill" {
 }
 
 func TestMissingVirtualHost(t *testing.T) {
+	t.Parallel()
 	url := testbroker.VHost(t)
 	p := start(t, url, healthy+`
 connection "main" { url = env("AMQP_URL") }
@@ -233,6 +240,7 @@ func TestSecondSignal(t *testing.T) {
 
 // TestCustomBinary builds the example and runs it.
 func TestCustomBinary(t *testing.T) {
+	t.Parallel()
 	dir, err := filepath.Abs("../../examples/customstage")
 	if err != nil {
 		t.Fatal(err)

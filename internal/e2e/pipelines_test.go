@@ -128,7 +128,7 @@ func (x *example) run(t *testing.T, hcl string) {
 	for q, want := range x.out {
 		testbroker.Eventually(t, time.Minute, func() bool { return testbroker.Depth(t, url, q) == len(want) }, q+" has what it should have")
 	}
-	waitEmpty(t, testbroker.Shared(t), url, x.in)
+	waitEmpty(t, testbroker.Count(t), url, x.in)
 	p.stop()
 	for q, want := range x.out {
 		got := testbroker.Drain(t, url, q)

@@ -392,9 +392,9 @@ pipeline "p" {
 	testbroker.Declare(t, url, "out")
 	p := start(t, url, file)
 	testbroker.Eventually(t, 3*time.Minute, func() bool { return testbroker.Depth(t, url, "out") >= n }, "the messages arrive")
-	node := testbroker.Shared(t)
-	waitEmpty(t, node, url, "pipe.delay.1s")
-	waitEmpty(t, node, url, "in")
+	broker := testbroker.Count(t)
+	waitEmpty(t, broker, url, "pipe.delay.1s")
+	waitEmpty(t, broker, url, "in")
 	p.stop()
 	seen := map[string]int{}
 	for _, d := range append(testbroker.Drain(t, url, "out"), testbroker.Drain(t, url, "parked")...) {

@@ -28,7 +28,7 @@ type adminFlags struct {
 const adminToken = "PIPE_ADMIN_TOKEN"
 
 func (f *adminFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.address, "admin", "", "serve health, metrics and the state of the pipelines over HTTP on `ADDRESS`, as 127.0.0.1:9090")
+	cmd.Flags().StringVar(&f.address, "admin", "", "serve health, metrics and the state of the pipelines over HTTP on `ADDRESS`, as 127.0.0.1:9464")
 	cmd.Flags().BoolVar(&f.pprof, "admin-pprof", false, "serve Go's profiles too, at /debug/pprof/ of the admin endpoint")
 }
 
@@ -80,7 +80,7 @@ func (a *admin) close() {
 func (a *admin) mayListen(address string) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return fmt.Errorf("--admin is an address and a port, as 127.0.0.1:9090: %w", err)
+		return fmt.Errorf("--admin is an address and a port, as 127.0.0.1:9464: %w", err)
 	}
 	if a.token == "" && !isLoopback(host) {
 		return fmt.Errorf("--admin %s can be reached from other machines: set a token in the environment variable %s, or use 127.0.0.1", address, adminToken)

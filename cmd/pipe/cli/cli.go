@@ -70,7 +70,7 @@ A pipeline is an HCL file: the queue to read, the stages that messages go throug
 sinks that take what comes out. A message is acknowledged when everything that it became has
 been confirmed.`,
 		Example: `  pipe run pipelines/route.hcl         run a pipeline
-  pipe run --dev pipelines/route.hcl   run it on a private RabbitMQ that is started for it
+  pipe run --dev pipelines/route.hcl   run it on a broker in memory that is started for it
   pipe validate pipelines/             check every file of a folder`,
 		Args:                  cobra.ArbitraryArgs,
 		SilenceErrors:         true,

@@ -15,6 +15,7 @@ import (
 type demoFlags struct {
 	load  loadFlags
 	log   logFlags
+	dev   devFlag
 	rate  float64
 	count int
 }
@@ -23,13 +24,14 @@ type demoFlags struct {
 const demoCount = 40
 
 func (a *app) demoCommand() *cobra.Command {
-	var flags demoFlags
+	flags := demoFlags{dev: embeddedBroker}
 	cmd := &cobra.Command{
 		Use:   "demo FILE...",
 		Short: "Watch made-up orders flow through a pipeline",
-		Long: fmt.Sprintf(`Demo starts a private RabbitMQ, runs the pipelines on it, publishes made-up orders to the queues
+		Long: fmt.Sprintf(`Demo starts a broker in memory, runs the pipelines on it, publishes made-up orders to the queues
 that they consume, and shows what arrives in the declared queues that no pipeline consumes. Every
-%dth order is broken, to show what happens to it then.
+%dth order is broken, to show what happens to it then. With --dev=rabbitmq it starts a private node of
+the RabbitMQ that is installed.
 
 On a terminal it goes on until it is interrupted; elsewhere it ends after %d orders.`, badEvery, demoCount),
 		Example: `  pipe demo pipelines/route.hcl
@@ -39,6 +41,7 @@ On a terminal it goes on until it is interrupted; elsewhere it ends after %d ord
 	}
 	flags.load.add(cmd)
 	flags.log.add(cmd)
+	flags.dev.add(cmd.Flags(), "the broker that is started for it")
 	cmd.Flags().Float64Var(&flags.rate, "rate", 4, "orders a second")
 	cmd.Flags().IntVar(&flags.count, "count", 0, "end after so many orders; 0 goes on")
 	return cmd
@@ -51,6 +54,9 @@ func (a *app) demo(ctx context.Context, args []string, flags demoFlags) error {
 	case flags.count < 0:
 		return &exitError{code: exitUsage, err: fmt.Errorf("--count must be 0 or more, not %d", flags.count)}
 	}
+	if err := flags.dev.apart(args); err != nil {
+		return err
+	}
 	if _, isTerminal := terminal(a.Out); flags.count == 0 && !isTerminal {
 		flags.count = demoCount
 	}
@@ -60,9 +66,12 @@ func (a *app) demo(ctx context.Context, args []string, flags demoFlags) error {
 	}
 	stops := watchSignals(ctx, out.stopping)
 	defer stops.release()
-	return stops.exit(a.onDevBroker(stops.ctx, args, flags.load, out, func(c *config.Config, url string) error {
+	if _, err := a.load(args, flags.load, nil, flags.dev.beforehand()); err != nil {
+		return err
+	}
+	return stops.exit(flags.dev.on(stops.ctx, a, args, flags.load, out.log, true, func(c *config.Config, at addresses) error {
 		s := newSession(c, out.log, runOptions(out.log, engine.DefaultDrainTimeout, nil), stops.now)
-		d, err := newDemo(c, url, out, flags)
+		d, err := newDemo(c, at.override, out, flags)
 		if err != nil {
 			return err
 		}

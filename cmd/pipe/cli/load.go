@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -38,29 +39,40 @@ func (f *loadFlags) values() (map[string]string, error) {
 	return values, nil
 }
 
-// read reads pipeline files. url, if set, is the address of every connection.
-func (a *app) read(paths []string, flags loadFlags, log *slog.Logger, url string) (*config.Config, hcl.Diagnostics, error) {
+// addresses are those that files do not say.
+type addresses struct {
+	override string // of every connection, whatever the files say
+	embedded string // what "embedded:" stands for
+}
+
+// read reads pipeline files.
+func (a *app) read(paths []string, flags loadFlags, log *slog.Logger, at addresses) (*config.Config, hcl.Diagnostics, error) {
 	values, err := flags.values()
 	if err != nil {
 		return nil, nil, err
 	}
 	c, diags := config.Load(paths, config.Options{
-		Registry: a.registry, Vars: values, VarFiles: flags.files, Logger: log, OverrideURL: url,
+		Registry: a.registry, Vars: values, VarFiles: flags.files, Logger: log, OverrideURL: at.override, EmbeddedURL: at.embedded,
 	})
 	return c, diags, nil
 }
 
 // load reads pipeline files and tells what is wrong with them; with errors among it, it fails.
-func (a *app) load(paths []string, flags loadFlags, log *slog.Logger, url string) (*config.Config, error) {
-	c, diags, err := a.read(paths, flags, log, url)
+func (a *app) load(paths []string, flags loadFlags, log *slog.Logger, at addresses) (*config.Config, error) {
+	c, diags, err := a.read(paths, flags, log, at)
 	if err != nil {
 		return nil, err
 	}
+	return c, a.tell(c, diags)
+}
+
+// tell tells what is wrong with pipeline files; it returns an error if they cannot be used.
+func (a *app) tell(c *config.Config, diags hcl.Diagnostics) error {
 	a.writeDiagnostics(c.Files(), diags)
 	if diags.HasErrors() {
-		return nil, told(exitInvalid)
+		return told(exitInvalid)
 	}
-	return c, nil
+	return nil
 }
 
 // writeDiagnostics writes diagnostics for people to the error stream.
@@ -91,9 +103,12 @@ func (a *app) atBrokers(ctx context.Context, args []string, flags brokerFlags, w
 	if err != nil {
 		return err
 	}
-	c, err := a.load(args, flags.load, out.log, "")
+	c, err := a.load(args, flags.load, out.log, addresses{})
 	if err != nil {
 		return err
+	}
+	if c.Embedded {
+		return &exitError{code: exitInvalid, err: errors.New("a connection is \"embedded:\": that broker is there only while `pipe run` runs")}
 	}
 	stops := watchSignals(ctx, out.stopping)
 	defer stops.release()

@@ -20,7 +20,7 @@ import (
 type runFlags struct {
 	load  loadFlags
 	log   logFlags
-	dev   bool
+	dev   devFlag
 	drain time.Duration
 	procs procsFlag
 
@@ -59,7 +59,7 @@ most --shutdown-timeout; a second one stops at once. What is not finished goes b
 	flags.log.add(cmd)
 	flags.telemetry.add(cmd)
 	flags.admin.add(cmd)
-	cmd.Flags().BoolVar(&flags.dev, "dev", false, "run on a private RabbitMQ that is started for it, whatever the connections say")
+	flags.dev.add(cmd.Flags(), "run on a broker that is started for it, whatever the connections say")
 	cmd.Flags().DurationVar(&flags.drain, "shutdown-timeout", engine.DefaultDrainTimeout, "how long what is under way may take to finish after the first interrupt")
 	cmd.Flags().Var(&flags.procs, "procs", "how many processors to use: a number, or auto for as many as are busy; GOMAXPROCS wins over auto")
 	return cmd
@@ -68,6 +68,9 @@ most --shutdown-timeout; a second one stops at once. What is not finished goes b
 func (a *app) run(ctx context.Context, args []string, flags runFlags) error {
 	if flags.drain <= 0 {
 		return &exitError{code: exitUsage, err: fmt.Errorf("--shutdown-timeout must be more than 0, not %s", flags.drain)}
+	}
+	if err := flags.dev.apart(args); err != nil {
+		return err
 	}
 	out, err := a.output(flags.log)
 	if err != nil {
@@ -82,61 +85,50 @@ func (a *app) run(ctx context.Context, args []string, flags runFlags) error {
 	adapting.Go(func() {
 		adaptProcs(working, flags.procs, realLoad, func(n int) { out.log.Debug("the number of processors changes", "procs", n) })
 	})
-	seen, err := a.observe(ctx, args, flags, out)
+	// The files are read once, and before a broker is started for nothing. Where the log goes is in them too, and what they make has it already.
+	at, log := flags.dev.beforehand(), newLaterHandler(out.log.Handler())
+	c, diags, err := a.read(args, flags.load, slog.New(log), at)
 	if err != nil {
 		return err
 	}
+	if diags.HasErrors() {
+		c.Telemetry = nil
+	}
+	seen, err := observe(ctx, c.Telemetry, flags, out)
+	if err != nil {
+		return err
+	}
+	log.set(out.log.Handler())
 	defer seen.Close()
 	endpoint, err := startAdmin(ctx, flags.admin, seen, out)
 	if err != nil {
 		return err
 	}
 	defer endpoint.close()
-	if !flags.dev {
-		c, err := a.load(args, flags.load, out.log, "")
-		if err != nil {
-			return err
-		}
-		return stops.exit(a.serve(stops, c, out, seen, flags.drain, a.again(args, flags.load, out.log, "")))
+	if err := a.tell(c, diags); err != nil {
+		return err
 	}
-	return stops.exit(a.onDevBroker(stops.ctx, args, flags.load, out, func(c *config.Config, url string) error {
-		return a.serve(stops, c, out, seen, flags.drain, a.again(args, flags.load, out.log, url))
+	if flags.dev == "" && !c.Embedded {
+		return stops.exit(a.serve(stops, c, out, seen, flags.drain, a.again(args, flags.load, out.log, at)))
+	}
+	return stops.exit(flags.dev.on(stops.ctx, a, args, flags.load, out.log, flags.dev != "", func(c *config.Config, at addresses) error {
+		return a.serve(stops, c, out, seen, flags.drain, a.again(args, flags.load, out.log, at))
 	}))
-}
-
-// onDevBroker calls work with the configuration on a private broker, and with the broker's URL.
-func (a *app) onDevBroker(ctx context.Context, args []string, flags loadFlags, out *output, work func(*config.Config, string) error) error {
-	// The files are checked before a broker is started for nothing.
-	if _, err := a.load(args, flags, nil, "amqp://127.0.0.1"); err != nil {
-		return err
-	}
-	out.log.Info("starting a private RabbitMQ; this takes some seconds")
-	broker, err := startDevBroker(ctx, 0)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil // interrupted
-		}
-		return err
-	}
-	out.log.Info("started " + broker.what)
-	c, diags, err := a.read(args, flags, out.log, broker.url)
-	switch {
-	case err != nil:
-	case diags.HasErrors():
-		err = diags // the files have changed meanwhile
-	default:
-		err = work(c, broker.url)
-	}
-	return broker.end(err)
 }
 
 // ballast is memory that is never touched, so that the system never gives it: it only makes the garbage collector wait for
 // more garbage than the little that a run keeps alive would allow.
-const ballast = 8 << 20
+const ballast = 4 << 20
 
 // again returns what loads the files once more, for a reload.
-func (a *app) again(args []string, flags loadFlags, log *slog.Logger, url string) func() (*config.Config, error) {
-	return func() (*config.Config, error) { return a.load(args, flags, log, url) }
+func (a *app) again(args []string, flags loadFlags, log *slog.Logger, at addresses) func() (*config.Config, error) {
+	return func() (*config.Config, error) {
+		c, err := a.load(args, flags, log, at)
+		if err == nil && c.Embedded && at.embedded == "" {
+			err = errors.New("a connection is \"embedded:\" now, and that broker was not started: start pipe again")
+		}
+		return c, err
+	}
 }
 
 // serve runs a configuration, and what it is replaced by, until it is stopped.

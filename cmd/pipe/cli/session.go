@@ -147,7 +147,7 @@ func (s *session) runGroup(ctx context.Context, g group, started func()) error {
 		<-s.connections[name].done
 	}
 	if ctx.Err() != nil {
-		return nil
+		return s.refusal(g)
 	}
 	pipelines, refused := s.usable(g)
 	s.note(refused)
@@ -175,6 +175,16 @@ func (s *session) runGroup(ctx context.Context, g group, started func()) error {
 		s.log.Info("pipeline ended", "pipeline", p.Name, "in", p.In, "out", p.Out, "failed", p.Failed+p.Tolerated, "dropped", p.Dropped, "left_in_queue", p.Abandoned)
 	}
 	return errors.Join(refused, err)
+}
+
+// refusal tells of a group that is stopped before its connections have started whether one of them has been refused.
+func (s *session) refusal(g group) error {
+	for _, name := range g.connections {
+		if s.connections[name].pool.State() == pool.StateFailed {
+			return errRefused
+		}
+	}
+	return nil
 }
 
 func (s *session) add(r *engine.Runner) {

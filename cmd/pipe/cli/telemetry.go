@@ -18,7 +18,7 @@ type telemetryFlags struct {
 }
 
 func (f *telemetryFlags) add(cmd *cobra.Command) {
-	cmd.Flags().IntVar(&f.terminal, "trace-to-terminal", 0, "print the trace of one message in `N` as a tree; without a number, of each")
+	cmd.Flags().IntVar(&f.terminal, "trace-to-terminal", 0, "print the way of each message as a tree; with =`N`, of one in N")
 	cmd.Flags().Lookup("trace-to-terminal").NoOptDefVal = "1"
 }
 
@@ -28,32 +28,21 @@ type observed struct {
 	service atomic.Pointer[service] // nil before messages flow
 }
 
-// observe sets up what the files, the environment and the flags ask for, and has the log go there too. The files are read for it; what is wrong
-// with them is told when they are read to be run.
-func (a *app) observe(ctx context.Context, args []string, flags runFlags, out *output) (*observed, error) {
+// observe sets up what the files, which say t, the environment and the flags ask for, and has the log go there too.
+func observe(ctx context.Context, t *telemetry.Config, flags runFlags, out *output) (*observed, error) {
 	if flags.telemetry.terminal < 0 {
 		return nil, &exitError{code: exitUsage, err: fmt.Errorf("--trace-to-terminal is a number from 1 on, not %d", flags.telemetry.terminal)}
 	}
-	url := ""
-	if flags.dev {
-		url = "amqp://127.0.0.1"
-	}
-	c, diags, err := a.read(args, flags.load, nil, url)
-	if err != nil {
-		return nil, err
-	}
-	if diags.HasErrors() {
-		c.Telemetry = nil
-	}
+	var err error
 	o := &observed{}
 	options := telemetry.Options{Version: versionText(), Logger: out.log, Read: o.snapshot, Scraped: flags.admin.address != ""}
 	if flags.telemetry.terminal > 0 {
 		options.Terminal, options.Every = out.trace, flags.telemetry.terminal
 	}
-	if o.Telemetry, err = telemetry.Start(ctx, c.Telemetry, options); err != nil {
+	if o.Telemetry, err = telemetry.Start(ctx, t, options); err != nil {
 		return nil, &exitError{code: exitUsage, err: fmt.Errorf("set up telemetry: %w", err)}
 	}
-	if t := c.Telemetry; t != nil && t.Logs != nil && flags.log.level == "" {
+	if t != nil && t.Logs != nil && flags.log.level == "" {
 		out.level.Set(levels[t.Logs.Level])
 	}
 	out.log = o.logger(out)

@@ -28,7 +28,7 @@ All files together form one configuration. It exits with 3 if there is a mistake
 }
 
 func (a *app) validate(args []string, flags loadFlags, asJSON bool) error {
-	c, diags, err := a.read(args, flags, nil, "")
+	c, diags, err := a.read(args, flags, nil, addresses{})
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/pipeamqp/pipe/engine"
+	"github.com/pipeamqp/pipe/pool"
 	"github.com/pipeamqp/pipe/telemetry"
 )
 
@@ -19,6 +20,8 @@ type pipelineView struct {
 	Source *sourceView     `json:"source,omitempty"`
 	Stages []componentView `json:"stages"`
 	Sinks  []componentView `json:"sinks"`
+	// Branches are the pipelines that it sends to, directly or not.
+	Branches []string `json:"branches,omitempty"`
 }
 
 type sourceView struct {
@@ -39,6 +42,7 @@ type componentView struct {
 	Kind        string                `json:"kind"`
 	Name        string                `json:"name"`
 	Destination string                `json:"destination,omitempty"`
+	Named       bool                  `json:"named,omitempty"` // a sink that takes only what a stage sends to it
 	Received    int64                 `json:"received"`
 	Sent        int64                 `json:"sent"`
 	Discarded   int64                 `json:"discarded"`
@@ -107,7 +111,7 @@ func (s *service) view() []pipelineView {
 	}
 	views := make([]pipelineView, 0, len(now.config.Pipelines))
 	for _, p := range now.config.Pipelines {
-		v := pipelineView{Name: p.Name, State: now.stateOf(p), Stages: []componentView{}, Sinks: []componentView{}}
+		v := pipelineView{Name: p.Name, State: now.stateOf(p), Stages: []componentView{}, Sinks: []componentView{}, Branches: now.config.Uses[p.Name].Branches}
 		if p.Source != nil {
 			v.Source = sourceOf(p, counted.Pipelines)
 		}
@@ -116,6 +120,7 @@ func (s *service) view() []pipelineView {
 		}
 		for i := range p.Sinks {
 			c := componentOf(counted.Components, p.Name, engine.RoleSink, p.Sinks[i].Kind, p.Sinks[i].Name)
+			c.Named = p.Sinks[i].Named
 			v.Sinks = append(v.Sinks, c)
 		}
 		views = append(views, v)
@@ -154,7 +159,7 @@ func (s *service) readiness() (all []readiness) {
 		return []readiness{{"pipe", "it is starting"}}
 	}
 	for _, name := range slices.Sorted(maps.Keys(now.connections)) {
-		all = append(all, readiness{"connection " + name, stateNote(now.connections[name].pool.State())})
+		all = append(all, readiness{"connection " + name, trouble(now.connections[name].pool)})
 	}
 	for _, p := range now.config.Pipelines {
 		if p.Source != nil {
@@ -165,6 +170,15 @@ func (s *service) readiness() (all []readiness) {
 		}
 	}
 	return all
+}
+
+// trouble says why a connection is not up, or takes nothing; "" where it is, and does.
+func trouble(p *pool.Pool) string {
+	note := stateNote(p.State())
+	if err := p.Trouble(); note != "" && err != nil {
+		note += ": " + err.Error()
+	}
+	return note
 }
 
 func notReady(component any) string {
@@ -230,6 +244,8 @@ func (s *session) whyNot(p *engine.Pipeline) string {
 	switch state := s.stateOf(p); state {
 	case pipelineRuns:
 		return notReady(p.Source)
+	case pipelineRefused:
+		return "the pipeline does not run: " + cmp.Or(s.obstacle(p), state)
 	default:
 		return "the pipeline is " + state
 	}

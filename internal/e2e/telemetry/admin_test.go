@@ -66,6 +66,7 @@ func TestAdmin(t *testing.T) {
 				Sinks  []struct {
 					Name, Destination string
 					Sent              int
+					Named             bool
 				}
 			}
 		}
@@ -74,7 +75,7 @@ func TestAdmin(t *testing.T) {
 		}
 		one := shown.Pipelines[0]
 		return one.Name == "sort" && one.Source.In == 2 && one.Source.Acked == 2 && len(one.Stages) == 2 &&
-			len(one.Sinks) == 3 && one.Sinks[0].Destination == "one" && one.Sinks[0].Sent == 2
+			len(one.Sinks) == 3 && one.Sinks[0].Destination == "one" && one.Sinks[0].Sent == 2 && !one.Sinks[0].Named && one.Sinks[2].Named
 	}, "the endpoint shows what has been done")
 	p.Stop()
 }
@@ -89,17 +90,42 @@ pipeline "p" {
   retry { then = sink.out }
   sink "amqp" "out" { queue = "out" }
 }
+pipeline "q" {
+  source "amqp" { queue = "in" }
+  sink "amqp" "away" { exchange = "no-such-exchange" }
+}
 `
-	testbroker.Declare(t, url, "out")
+	testbroker.Declare(t, url, "in", "out")
+	pipetest.Fill(t, url, "in", 1, func(int) amqp.Publishing { return amqp.Publishing{} })
 	p := pipetest.StartWith(t, pipetest.Options{URL: url, HCL: hcl, Args: []string{"--admin", "127.0.0.1:0"}})
 	at := adminAddress(t, p)
 	eventually(t, func() bool {
 		code, text := request(t, "GET", at+"/readyz")
 		return code == http.StatusServiceUnavailable && strings.Contains(text, "ok  connection main") &&
-			strings.Contains(text, "not ready  source of pipeline p: ") && strings.Contains(text, "nobody-has-declared-it")
-	}, "the source is named")
+			strings.Contains(text, "not ready  source of pipeline p: ") && strings.Contains(text, "nobody-has-declared-it") &&
+			strings.Contains(text, "ok  sink out of pipeline p") && strings.Contains(text, "ok  source of pipeline q") &&
+			strings.Contains(text, `not ready  sink away of pipeline q: exchange "no-such-exchange" does not exist`)
+	}, "the source and the sink are named")
 	if code, _ := request(t, "GET", at+"/livez"); code != http.StatusOK {
 		t.Error(code)
 	}
+	p.Stop()
+}
+
+// TestNotConnected expects that a connection is named that does not come about, with why, and what does not run without it.
+func TestNotConnected(t *testing.T) {
+	t.Parallel()
+	url := "amqp://guest:hidden@127.0.0.1:" + freePort(t)
+	p := pipetest.StartWith(t, pipetest.Options{URL: url, HCL: sorting, Args: []string{"--admin", "127.0.0.1:0"}})
+	at := adminAddress(t, p)
+	eventually(t, func() bool {
+		code, text := request(t, "GET", at+"/readyz")
+		if strings.Contains(text, "hidden") {
+			t.Error("it tells the password")
+		}
+		return code == http.StatusServiceUnavailable && strings.Contains(text, "not ready  connection main: is not connected: ") &&
+			strings.Contains(text, "refused") && strings.Contains(text, "not ready  source of pipeline sort: the pipeline is waiting") &&
+			strings.Contains(text, "not ready  sink out of pipeline sort: ")
+	}, "the connection is named, and why there is none")
 	p.Stop()
 }

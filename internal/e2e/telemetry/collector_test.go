@@ -64,11 +64,17 @@ func refusing(t *testing.T, overHTTP bool) string {
 		t.Cleanup(s.Close)
 		return s.URL
 	}
+	return serving(t, grpc.NewServer())
+}
+
+// serving has a server serve, as long as the test takes.
+func serving(t *testing.T, s *grpc.Server) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, done := grpc.NewServer(), make(chan struct{})
+	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		_ = s.Serve(l)
@@ -81,8 +87,14 @@ func refusing(t *testing.T, overHTTP bool) string {
 }
 
 // slow answers so late that nothing comes of it.
-func slow(t *testing.T) string {
+func slow(t *testing.T, overHTTP bool) string {
 	t.Helper()
+	if !overHTTP {
+		return serving(t, grpc.NewServer(grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error {
+			<-s.Context().Done()
+			return s.Context().Err()
+		})))
+	}
 	end := make(chan struct{})
 	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		select {
@@ -111,7 +123,8 @@ func TestBadCollectors(t *testing.T) {
 		"black-holed, HTTP": {blackHole(t), "http/protobuf", ""},
 		"refusing, gRPC":    {refusing(t, false), "grpc", "telemetry cannot be exported"},
 		"refusing, HTTP":    {refusing(t, true), "http/protobuf", "telemetry cannot be exported"},
-		"slow, HTTP":        {slow(t), "http/protobuf", ""},
+		"slow, gRPC":        {slow(t, false), "grpc", ""},
+		"slow, HTTP":        {slow(t, true), "http/protobuf", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -5,14 +5,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -75,16 +71,17 @@ func get(t *testing.T, url string) string {
 func scraped(page, name string, labels ...string) (sum float64) {
 lines:
 	for line := range strings.Lines(page) {
-		if !strings.HasPrefix(line, name+"{") {
+		rest, ok := strings.CutPrefix(line, name)
+		if !ok || rest[0] != '{' && rest[0] != ' ' {
 			continue
 		}
 		for _, l := range labels {
-			if !strings.Contains(line, l) {
+			if !strings.Contains(rest, l) {
 				continue lines
 			}
 		}
-		end := strings.LastIndexByte(line, '}')
-		v, _ := strconv.ParseFloat(strings.Fields(line[end+1:])[0], 64)
+		end := strings.LastIndexByte(rest, '}')
+		v, _ := strconv.ParseFloat(strings.Fields(rest[end+1:])[0], 64)
 		sum += v
 	}
 	return sum
@@ -114,33 +111,34 @@ func (c counted) promLabels() (labels []string) {
 	return labels
 }
 
-// TestMetricsMatchTheQueues counts at the queues after a run with failures, and compares what the backends were told: by OTLP, scraped as
-// text, and by a Prometheus where one is installed.
-func TestMetricsMatchTheQueues(t *testing.T) {
-	t.Parallel()
-	url, r := testbroker.VHost(t), otlptest.Start(t)
-	env := append(overGRPC(r), "OTEL_METRIC_EXPORT_INTERVAL=200", "OTEL_TRACES_EXPORTER=otlp")
-	p := pipetest.StartWith(t, pipetest.Options{URL: url, HCL: sorting, Env: env, Args: []string{"--admin", "127.0.0.1:0"}})
-	p.Says("pipeline runs")
-	at := adminAddress(t, p)
+// withFailures has messages fail in every way that leaves a trace at a queue, and returns what a pipe with the pipeline "sort" must have
+// counted: the numbers are those of the queues.
+func withFailures(t *testing.T, url string, p *pipetest.Process) []counted {
+	t.Helper()
 	const n = 500
-	broken, odd := 0, 0
+	broken, odd, foreign := 0, 0, 0
 	pipetest.Fill(t, url, "in", n, func(i int) amqp.Publishing {
-		body := fmt.Appendf(nil, `{"n":%d,"items":[1,2,3]}`, i)
+		m := amqp.Publishing{MessageId: fmt.Sprint(i), Timestamp: time.Now(), Body: fmt.Appendf(nil, `{"n":%d,"items":[1,2,3]}`, i)}
 		switch {
 		case i%5 == 0:
-			body = []byte("not JSON")
+			m.Body = []byte(private)
 			broken++
 		case i%2 == 1:
 			odd++
 		}
-		return amqp.Publishing{MessageId: fmt.Sprint(i), Timestamp: time.Now(), Body: body}
+		if k := i % 50; k < len(unreadable) {
+			m.Headers = unreadable[k]
+			foreign++
+		}
+		return m
 	})
 	depth := func(queue string) int { return testbroker.Depth(t, url, queue) }
 	eventually(t, func() bool {
 		return depth("one") == 3*odd && depth("lost") == 3*odd && depth("parked") == broken
 	}, "all is where it belongs")
-	metrics := []counted{
+	tellsAllButTheBody(t, p)
+	failures := broken + 3*odd // each is a line of the log, or counted
+	return []counted{
 		{"messaging.client.consumed.messages", "messaging_client_consumed_messages_total", []string{"messaging.destination.name=in"}, n},
 		{"messaging.client.sent.messages", "messaging_client_sent_messages_total", []string{"messaging.destination.name=one"}, depth("one")},
 		{"messaging.client.sent.messages", "messaging_client_sent_messages_total", []string{"messaging.destination.name=lost"}, depth("lost")},
@@ -152,6 +150,7 @@ func TestMetricsMatchTheQueues(t *testing.T) {
 		{"pipe.deliveries.in_flight", "pipe_deliveries_in_flight", nil, 0},
 		{"pipe.attempts.failed", "pipe_attempts_failed_total", nil, broken},
 		{"pipe.failures.tolerated", "pipe_failures_tolerated_total", nil, 3 * odd},
+		{"pipe.failures.unlogged", "pipe_failures_unlogged_total", nil, failures - strings.Count(p.Output.String(), "message failed")},
 		{"pipe.component.received", "pipe_component_received_total", []string{"pipe.component=filter.odd"}, n},
 		{"pipe.component.discarded", "pipe_component_discarded_total", []string{"pipe.component=filter.odd"}, n - broken - odd},
 		{"pipe.component.errors", "pipe_component_errors_total", []string{"pipe.component=filter.odd", "error.type=expression"}, broken},
@@ -162,21 +161,102 @@ func TestMetricsMatchTheQueues(t *testing.T) {
 		{"pipe.connection.published", "pipe_connection_published_total", []string{"pipe.outcome=confirmed"}, depth("one") + depth("lost")},
 		{"pipe.connection.published", "pipe_connection_published_total", []string{"pipe.outcome=returned"}, 3 * odd},
 		{"pipe.connection.up", "pipe_connection_up", []string{"pipe.connection=main"}, 1},
+		{"pipe.trace_context.invalid", "pipe_trace_context_invalid_total", nil, foreign},
 	}
-	find := prometheus(t, at)
-	for _, c := range metrics {
-		want := float64(c.want)
-		eventually(t, func() bool { return r.Sum(c.otlp, c.labels...) == want },
-			fmt.Sprintf("%s %v is %v by OTLP, not %v", c.otlp, c.labels, want, r.Sum(c.otlp, c.labels...)))
-		eventually(t, func() bool { return scraped(get(t, at+"/metrics"), c.prometheus, c.promLabels()...) == want },
-			fmt.Sprintf("%s %v is %v at /metrics", c.prometheus, c.labels, want))
-		if find != nil {
-			eventually(t, func() bool { return find(c) == want },
-				fmt.Sprintf("%s %v is %v in Prometheus", c.prometheus, c.labels, want))
+}
+
+// private is a body that nobody is to read in the log. It is no JSON.
+const private = "0123 hidden"
+
+// tellsAllButTheBody expects that the log says of a message that failed where that was, and which it was.
+func tellsAllButTheBody(t *testing.T, p *pipetest.Process) {
+	t.Helper()
+	for line := range strings.Lines(p.Output.String()) {
+		if strings.Contains(line, private) {
+			t.Errorf("the log tells a body: %s", line)
+		}
+		var said map[string]any
+		if json.Unmarshal([]byte(line), &said) != nil || said["msg"] != "message failed" {
+			continue
+		}
+		for _, key := range []string{"time", "level", "trace_id", "span_id", "pipeline", "component", "message_id", "kind", "error", "outcome"} {
+			if v, _ := said[key].(string); v == "" {
+				t.Errorf("no %s in %s", key, line)
+			}
 		}
 	}
+}
+
+// unreadable are headers of somebody else's that tell no trace.
+var unreadable = []amqp.Table{
+	{"traceparent": "broken"},
+	{"traceparent": []byte("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7")},
+	{"traceparent": int32(7)},
+	{"traceparent": amqp.Table{"version": int32(0)}},
+	{"baggage": "="},
+	{"baggage": []any{"customer=c-1"}},
+}
+
+// match waits until a backend has been told what was counted.
+func match(t *testing.T, metrics []counted, backend string, find func(counted) float64) {
+	t.Helper()
+	for _, c := range metrics {
+		is := func() bool { return find(c) == float64(c.want) }
+		if is() { // most are, once one is: each look at a backend costs something
+			continue
+		}
+		eventually(t, is, fmt.Sprintf("%s: %s %v is %d", backend, c.otlp, c.labels, c.want))
+	}
+}
+
+// TestMetricsMatchTheQueues counts at the queues after a run with failures, and compares what the backends were told: by OTLP, scraped as
+// text, and by a Prometheus where one is installed.
+func TestMetricsMatchTheQueues(t *testing.T) {
+	t.Parallel()
+	url, r := testbroker.VHost(t), otlptest.Start(t)
+	env := append(overGRPC(r), "OTEL_METRIC_EXPORT_INTERVAL=200", "OTEL_TRACES_EXPORTER=otlp")
+	p := pipetest.StartWith(t, pipetest.Options{URL: url, HCL: sorting, Env: env, Args: []string{"--admin", "127.0.0.1:0"}})
+	p.Says("pipeline runs")
+	at := adminAddress(t, p)
+	server := scraping(t, at)
+	metrics := withFailures(t, url, p)
+	match(t, metrics, "OTLP", func(c counted) float64 { return r.Sum(c.otlp, c.labels...) })
+	match(t, metrics, "/metrics", func(c counted) float64 { return scraped(get(t, at+"/metrics"), c.prometheus, c.promLabels()...) })
 	if !strings.Contains(openMetrics(t, at), "# {") {
 		t.Error("there are no exemplars")
+	}
+	if server != nil {
+		match(t, metrics, "Prometheus", server.sum)
+		server.leadsTo(t, r)
+	}
+	p.Stop()
+}
+
+// TestPrometheusIsTold has a Prometheus that takes OTLP told the same, without a collector between; under the names that it would have
+// scraped, so that the dashboard and the alerts are good for both.
+func TestPrometheusIsTold(t *testing.T) {
+	t.Parallel()
+	server := takingOTLP(t)
+	url, r := testbroker.VHost(t), otlptest.Start(t)
+	env := append(overGRPC(r), "OTEL_METRIC_EXPORT_INTERVAL=200", "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL=http/protobuf",
+		"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT="+server.url+"/api/v1/otlp/v1/metrics")
+	p := pipetest.StartWith(t, pipetest.Options{URL: url, HCL: sorting, Env: env, Args: []string{"--admin", "127.0.0.1:0"}})
+	p.Says("pipeline runs")
+	match(t, withFailures(t, url, p), "Prometheus", server.sum)
+	server.leadsTo(t, r)
+	var told struct{ Data []string }
+	if !server.ask("/api/v1/label/__name__/values", nil, &told) {
+		t.Fatal("Prometheus does not tell which metrics it has")
+	}
+	page := get(t, adminAddress(t, p)+"/metrics")
+	names := regexp.MustCompile(`(?m)^(?:pipe|messaging)_\w+`).FindAllString(page, -1)
+	if len(names) < 100 {
+		t.Errorf("only %d samples at /metrics", len(names))
+	}
+	for _, name := range slices.Compact(names) {
+		if !slices.Contains(told.Data, name) {
+			t.Errorf("Prometheus was not told of %s", name)
+		}
 	}
 	p.Stop()
 }
@@ -199,59 +279,4 @@ func openMetrics(t *testing.T, at string) string {
 		t.Fatal(err)
 	}
 	return string(page)
-}
-
-// prometheus starts a Prometheus that scrapes at, and returns what asks it for a metric; nil where it is not installed.
-func prometheus(t *testing.T, at string) func(counted) float64 {
-	t.Helper()
-	binary, err := exec.LookPath("prometheus")
-	if err != nil {
-		t.Log("Prometheus is not installed: only the page that it would scrape is looked at")
-		return nil
-	}
-	dir := t.TempDir()
-	file := filepath.Join(dir, "prometheus.yml")
-	config := "global: {scrape_interval: 500ms, scrape_timeout: 500ms}\nscrape_configs:\n- job_name: pipe\n  static_configs: [{targets: [" +
-		strconv.Quote(strings.TrimPrefix(at, "http://")) + "]}]\n"
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	out := &pipetest.Output{}
-	cmd := exec.Command(binary, "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address=127.0.0.1:"+freePort(t))
-	cmd.Stdout, cmd.Stderr = out, out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("Prometheus said\n%s", out)
-		}
-	})
-	server := "http://" + strings.TrimPrefix(cmd.Args[3], "--web.listen-address=")
-	return func(c counted) float64 { return ask(server, c) }
-}
-
-// ask returns the sum of a metric in Prometheus; -1 while it cannot be had.
-func ask(server string, c counted) float64 {
-	query := fmt.Sprintf("sum(%s{%s})", c.prometheus, strings.Join(c.promLabels(), ","))
-	resp, err := http.Get(server + "/api/v1/query?query=" + url.QueryEscape(query))
-	if err != nil {
-		return -1
-	}
-	defer resp.Body.Close()
-	var answer struct {
-		Data struct {
-			Result []struct{ Value [2]any }
-		}
-	}
-	if json.NewDecoder(resp.Body).Decode(&answer) != nil || len(answer.Data.Result) != 1 {
-		return -1
-	}
-	v, err := strconv.ParseFloat(fmt.Sprint(answer.Data.Result[0].Value[1]), 64)
-	if err != nil {
-		return -1
-	}
-	return v
 }

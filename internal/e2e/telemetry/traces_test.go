@@ -25,7 +25,6 @@ func overHTTP(r *otlptest.Receiver) []string {
 
 // flow is a way of messages through several programs, and the traces that it leaves.
 type flow struct {
-	http    bool     // how all export; otherwise gRPC
 	custom  bool     // pipe with a stage that works on groups
 	hcl     []string // a process each
 	publish int      // messages to the queue "in"
@@ -55,14 +54,33 @@ declare {
 }
 `
 
-// run runs the flow, and returns what was received.
-func (f flow) run(t *testing.T) *otlptest.Receiver {
+// run runs the flow with all programs exporting over gRPC, and again with all over HTTP, and has check, unless it is nil, look at what was
+// received.
+func (f flow) run(t *testing.T, check func(*testing.T, *otlptest.Receiver)) {
 	t.Helper()
-	url, r := testbroker.VHost(t), otlptest.Start(t)
-	env := overGRPC(r)
-	if f.http {
-		env = overHTTP(r)
+	t.Parallel()
+	for how, env := range map[string]func(*otlptest.Receiver) []string{"grpc": overGRPC, "http": overHTTP} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			r := otlptest.Start(t)
+			f.once(t, r, env(r))
+			for _, signal := range []string{"traces", "metrics", "logs"} { // the stop has exported what was left
+				other := map[string]string{"grpc": "http", "http": "grpc"}[how]
+				if r.Requests(signal, how) == 0 || r.Requests(signal, other) > 0 {
+					t.Errorf("%d requests with %s came over %s, and %d over %s", r.Requests(signal, how), signal, how, r.Requests(signal, other), other)
+				}
+			}
+			if check != nil {
+				check(t, r)
+			}
+		})
 	}
+}
+
+// once runs the flow, and expects its traces at r.
+func (f flow) once(t *testing.T, r *otlptest.Receiver, env []string) {
+	t.Helper()
+	url := testbroker.VHost(t)
 	var processes []*pipetest.Process
 	for _, hcl := range f.hcl {
 		o := pipetest.Options{URL: url, HCL: declared + hcl, Env: env}
@@ -94,7 +112,6 @@ func (f flow) run(t *testing.T) *otlptest.Receiver {
 	for _, p := range processes {
 		p.Stop()
 	}
-	return r
 }
 
 // span returns the only span of a name.
@@ -123,13 +140,8 @@ func has(t *testing.T, s otlptest.Span, attributes ...string) {
 }
 
 func TestPlainFlow(t *testing.T) {
-	t.Parallel()
-	for name, overHTTP := range map[string]bool{"gRPC": false, "HTTP": true} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := flow{
-				http: overHTTP,
-				hcl: []string{`
+	flow{
+		hcl: []string{`
 pipeline "orders" {
   source "amqp" { queue = queue.in }
   stage "filter" "some" {
@@ -140,8 +152,8 @@ pipeline "orders" {
     routing_key = "eu"
   }
 }`},
-				publish: 1, consume: map[string]int{"one": 1},
-				want: []string{`
+		publish: 1, consume: map[string]int{"one": 1},
+		want: []string{`
 publisher: publish in producer
   pipe: process in consumer -> publish in
     pipe: ack in client
@@ -149,30 +161,45 @@ publisher: publish in producer
     pipe: publish orders producer
       consumer: process one consumer
 `},
-			}.run(t)
-			has(t, span(t, r, "process in"), "messaging.system=rabbitmq", "messaging.operation.name=process", "messaging.operation.type=process",
-				"messaging.destination.name=in", "server.address=127.0.0.1", "messaging.message.id=m-0", "messaging.message.conversation_id=talk-1",
-				"messaging.rabbitmq.destination.routing_key=in", "messaging.rabbitmq.message.delivery_tag=1", "pipe.pipeline=orders", "pipe.attempt=1", "pipe.outcome=ack")
-			has(t, span(t, r, "publish orders"), "messaging.operation.name=publish", "messaging.operation.type=send", "messaging.destination.name=orders",
-				"pipe.component=sink.out", "messaging.message.id=m-0")
-			has(t, span(t, r, "ack in"), "messaging.operation.name=ack", "messaging.operation.type=settle")
-			has(t, span(t, r, "filter some"), "pipe.component=filter.some")
-			process, publish := span(t, r, "process in"), span(t, r, "publish orders")
-			if process.EndTimeUnixNano < publish.EndTimeUnixNano {
-				t.Error("the process span ends before the confirm")
-			}
-			how := map[bool]string{false: "grpc", true: "http"}[overHTTP]
-			for _, signal := range []string{"traces", "metrics", "logs"} { // the stop exports what is left
-				if r.Requests(signal, how) == 0 {
-					t.Errorf("no %s came over %s", signal, how)
-				}
-			}
-		})
-	}
+	}.run(t, func(t *testing.T, r *otlptest.Receiver) {
+		has(t, span(t, r, "process in"), "messaging.system=rabbitmq", "messaging.operation.name=process", "messaging.operation.type=process",
+			"messaging.destination.name=in", "server.address=127.0.0.1", "messaging.message.id=m-0", "messaging.message.conversation_id=talk-1",
+			"messaging.rabbitmq.destination.routing_key=in", "messaging.rabbitmq.message.delivery_tag=1", "pipe.pipeline=orders", "pipe.attempt=1", "pipe.outcome=ack")
+		has(t, span(t, r, "publish orders"), "messaging.operation.name=publish", "messaging.operation.type=send", "messaging.destination.name=orders",
+			"pipe.component=sink.out", "messaging.message.id=m-0")
+		has(t, span(t, r, "ack in"), "messaging.operation.name=ack", "messaging.operation.type=settle")
+		has(t, span(t, r, "filter some"), "pipe.component=filter.some", "pipe.outcome=")
+		process, publish := span(t, r, "process in"), span(t, r, "publish orders")
+		if process.EndTimeUnixNano < publish.EndTimeUnixNano {
+			t.Error("the process span ends before the confirm")
+		}
+	})
+}
+
+// TestDropped has a stage drop a message on purpose: its span tells where the way has ended.
+func TestDropped(t *testing.T) {
+	flow{
+		hcl: []string{`
+pipeline "orders" {
+  source "amqp" { queue = queue.in }
+  stage "filter" "none" {
+    keep = body.n < 0
+  }
+  sink "amqp" "out" { queue = queue.one }
+}`},
+		publish: 1,
+		want: []string{`
+publisher: publish in producer
+  pipe: process in consumer -> publish in
+    pipe: ack in client
+    pipe: filter none internal
+`},
+	}.run(t, func(t *testing.T, r *otlptest.Receiver) {
+		has(t, span(t, r, "filter none"), "pipe.outcome=discard")
+	})
 }
 
 func TestFanOut(t *testing.T) {
-	t.Parallel()
 	flow{
 		hcl: []string{`
 pipeline "orders" {
@@ -193,11 +220,14 @@ publisher: publish in producer
     pipe: publish two producer
       consumer: process two consumer
 `},
-	}.run(t)
+	}.run(t, func(t *testing.T, r *otlptest.Receiver) {
+		for queue, name := range map[string]string{"one": "a", "two": "b", "three": "c"} {
+			has(t, span(t, r, "publish "+queue), "pipe.component=sink."+name, "messaging.destination.name="+queue, "messaging.operation.type=send")
+		}
+	})
 }
 
 func TestSplitAndBranch(t *testing.T) {
-	t.Parallel()
 	flow{
 		hcl: []string{`
 pipeline "orders" {
@@ -230,17 +260,31 @@ publisher: publish in producer
     pipe: route all internal
     pipe: split items internal
 `},
-	}.run(t)
+	}.run(t, func(t *testing.T, r *otlptest.Receiver) {
+		has(t, span(t, r, "split items"), "pipe.component=split.items", "pipe.pipeline=orders")
+		var parts []string
+		for _, s := range r.Spans() {
+			switch s.Name {
+			case "publish one":
+				parts = append(parts, s.Text("messaging.message.id"))
+			case "filter every":
+				has(t, s, "pipe.pipeline=items")
+			}
+		}
+		slices.Sort(parts)
+		if !slices.Equal(parts, []string{"m-0/1", "m-0/2"}) {
+			t.Errorf("the ids of the parts are %v", parts)
+		}
+	})
 }
 
 func TestGroup(t *testing.T) {
-	t.Parallel()
 	one := `
 publisher: publish in producer
   pipe: process in consumer -> publish in
     pipe: ack in client
 `
-	r := flow{
+	flow{
 		custom: true,
 		hcl: []string{`
 pipeline "orders" {
@@ -259,14 +303,14 @@ pipe: join three internal -> process in, process in, process in
   pipe: publish joined producer
     consumer: process joined consumer
 `},
-	}.run(t)
-	has(t, span(t, r, "join three"), "messaging.batch.message_count=3", "pipe.component=join.three")
+	}.run(t, func(t *testing.T, r *otlptest.Receiver) {
+		has(t, span(t, r, "join three"), "messaging.batch.message_count=3", "pipe.component=join.three")
+	})
 }
 
 // TestRetry has the broker hold a message between two attempts, and then gives it up to a sink.
 func TestRetry(t *testing.T) {
-	t.Parallel()
-	r := flow{
+	flow{
 		hcl: []string{`
 pipeline "orders" {
   source "amqp" { queue = queue.in }
@@ -296,22 +340,25 @@ publisher: publish in producer
         pipe: publish parked producer
           consumer: process parked consumer
 `},
-	}.run(t)
-	var attempts []string
-	for _, s := range r.Spans() {
-		if s.Name == "process in" {
-			attempts = append(attempts, s.Text("pipe.attempt"))
+	}.run(t, func(t *testing.T, r *otlptest.Receiver) {
+		var attempts []string
+		for _, s := range r.Spans() {
+			if s.Name == "process in" {
+				attempts = append(attempts, s.Text("pipe.attempt"))
+				has(t, s, "pipe.outcome=ack") // it goes on elsewhere
+			}
 		}
-	}
-	slices.Sort(attempts)
-	if !slices.Equal(attempts, []string{"1", "2"}) {
-		t.Errorf("the attempts are %v", attempts)
-	}
+		slices.Sort(attempts)
+		if !slices.Equal(attempts, []string{"1", "2"}) {
+			t.Errorf("the attempts are %v", attempts)
+		}
+		has(t, span(t, r, "publish delay"), "pipe.component=retry", "messaging.operation.type=send", "messaging.message.id=m-0")
+		has(t, span(t, r, "publish parked"), "pipe.component=sink.parked")
+	})
 }
 
 // TestRetryInTheProcess has a pause that is too short for the broker.
 func TestRetryInTheProcess(t *testing.T) {
-	t.Parallel()
 	flow{
 		hcl: []string{`
 pipeline "orders" {
@@ -337,14 +384,12 @@ publisher: publish in producer
       pipe: filter broken internal failed: expression
       pipe: reject in client
 `},
-	}.run(t)
+	}.run(t, nil)
 }
 
 // TestDeadLetter has the broker keep a message that can never be processed: it leaves as it came, so that its consumer is beside pipe.
 func TestDeadLetter(t *testing.T) {
-	t.Parallel()
-	r := flow{
-		http: true,
+	flow{
 		hcl: []string{`
 pipeline "orders" {
   source "amqp" { queue = queue.in }
@@ -361,20 +406,25 @@ publisher: publish in producer
     pipe: filter broken internal failed: expression
     pipe: reject in client
 `},
-	}.run(t)
-	process := span(t, r, "process in")
-	var found bool
-	for _, record := range r.Logs() {
-		found = found || string(record.TraceId) == string(process.TraceId) && strings.Contains(record.Body.GetStringValue(), "message failed")
-	}
-	if !found {
-		t.Error("no line of the log that was exported is about the trace")
-	}
+	}.run(t, func(t *testing.T, r *otlptest.Receiver) {
+		process := span(t, r, "process in")
+		has(t, process, "pipe.outcome=reject", "error.type=expression")
+		if why := process.Status.GetMessage(); !strings.Contains(why, "body.missing") {
+			t.Errorf("the status says %q", why)
+		}
+		has(t, span(t, r, "reject in"), "messaging.operation.name=reject", "messaging.operation.type=settle", "messaging.destination.name=in")
+		var found bool
+		for _, record := range r.Logs() {
+			found = found || string(record.TraceId) == string(process.TraceId) && strings.Contains(record.Body.GetStringValue(), "message failed")
+		}
+		if !found {
+			t.Error("no line of the log that was exported is about the trace")
+		}
+	})
 }
 
 // TestTwoInARow has two processes, one of which has stages as events, and its traces linked.
 func TestTwoInARow(t *testing.T) {
-	t.Parallel()
 	flow{
 		hcl: []string{`
 telemetry { service_name = "pipe one" }
@@ -406,11 +456,10 @@ publisher: publish in producer
         pipe two: publish two producer
           consumer: process two consumer
 `},
-	}.run(t)
+	}.run(t, nil)
 }
 
 func TestLinked(t *testing.T) {
-	t.Parallel()
 	flow{
 		hcl: []string{`
 telemetry {
@@ -431,5 +480,5 @@ pipe: process in consumer -> publish in
   pipe: publish one producer
     consumer: process one consumer
 `},
-	}.run(t)
+	}.run(t, nil)
 }
