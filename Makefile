@@ -12,7 +12,8 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS := -X github.com/pipeamqp/pipe/cmd/pipe/cli.version=$(VERSION)
 
-# Runs a command while all packages share one private RabbitMQ.
+# Runs a command while all packages share one private RabbitMQ, or a broker in the box (PIPE_TEST_SKIPPED is set then: with a broker that
+# takes nothing, tests mostly wait, so more of them run at a time).
 WITH_BROKER := go run ./internal/testbroker/with --
 
 MODULES := . ./examples/customstage ./expr/bench
@@ -23,10 +24,10 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/pipe
-	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/pipe ./cmd/pipe
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/pipe ./cmd/pipe
 
-test: rabbitmq ## run all tests on a private RabbitMQ
-	$(WITH_BROKER) sh -c 'for m in $(MODULES); do (cd $$m && go test -timeout 20m $(TESTFLAGS) ./...) || exit 1; done'
+test: ## run all tests, on a private RabbitMQ where one is installed
+	$(WITH_BROKER) sh -c 'for m in $(MODULES); do (cd $$m && go test -timeout 20m $${PIPE_TEST_SKIPPED:+-p 4 -parallel 4} $(TESTFLAGS) ./...) || exit 1; done'
 
 race: ## run all tests with the race detector
 	$(MAKE) test TESTFLAGS='-race $(TESTFLAGS)'
@@ -67,8 +68,8 @@ fmt: ## format Go and pipeline files
 generate: ## make the generated files anew
 	go generate ./...
 
-demo: rabbitmq build ## watch orders flow through pipelines/route.hcl
+demo: build ## watch orders flow through pipelines/route.hcl
 	@bin/pipe demo pipelines/route.hcl
 
-rabbitmq:
+rabbitmq: ## install RabbitMQ where it is missing
 	@.ci/rabbitmq

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // urlVariable is the environment variable with the broker's URL, for every contender.
@@ -31,6 +32,7 @@ type bench struct {
 	settings
 	url, dir string
 	self     string // this program
+	broker   int    // its process
 	sink     *httptest.Server
 }
 
@@ -110,17 +112,26 @@ func (b *bench) all(w workload) ([]contender, error) {
 	return cs, nil
 }
 
-// swallow starts a collector that takes everything and looks at nothing.
-func (b *bench) swallow() string {
+// collector starts a collector that looks at nothing, and returns the URL of one of its moods: /good takes everything, /slow takes everything
+// two seconds later, /refusing takes nothing.
+func (b *bench) collector(mood string) string {
 	if b.sink == nil {
-		b.sink = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		mux := http.NewServeMux()
+		mux.HandleFunc("/good/", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Type", "application/x-protobuf") })
+		mux.HandleFunc("/slow/", func(w http.ResponseWriter, r *http.Request) {
+			select {
+			case <-time.After(2 * time.Second):
+			case <-r.Context().Done():
+			}
 			w.Header().Set("Content-Type", "application/x-protobuf")
-		}))
+		})
+		mux.HandleFunc("/refusing/", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusServiceUnavailable) })
+		b.sink = httptest.NewServer(mux)
 	}
-	return b.sink.URL
+	return b.sink.URL + mood
 }
 
-// tracing are pipes that trace no message, few, and all; and one whose collector takes connections and never reads.
+// tracing are pipes that trace no message, few, and all; and those that trace all for a collector that is of no use.
 func (b *bench) tracing() ([]contender, error) {
 	hole, err := blackHole()
 	if err != nil {
@@ -129,9 +140,12 @@ func (b *bench) tracing() ([]contender, error) {
 	var cs []contender
 	for _, t := range []struct{ name, ratio, endpoint string }{
 		{"no tracing", "", ""},
-		{"1 % traced", "0.01", b.swallow()},
-		{"all traced", "1", b.swallow()},
+		{"1 % traced", "0.01", b.collector("/good")},
+		{"all traced", "1", b.collector("/good")},
 		{"all traced, black hole", "1", hole},
+		{"all traced, slow", "1", b.collector("/slow")},
+		{"all traced, refusing", "1", b.collector("/refusing")},
+		{"all traced, down", "1", "http://127.0.0.1:1"}, // nobody listens there
 	} {
 		c, err := b.pipe(t.name, b.pipes[0].file, passthrough1k, b.messages)
 		if err != nil {

@@ -17,6 +17,7 @@ import (
 // drain is what one contender did in one round.
 type drain struct {
 	cpu  time.Duration // user and system, from the kernel
+	node time.Duration // the same of the broker, meanwhile
 	wall time.Duration // from the start of the process to the last message in its queue
 	rss  int64         // peak, bytes
 }
@@ -56,6 +57,7 @@ func (b *bench) drains(ctx context.Context, e *experiment) (*table, error) {
 		cpu, rate := float64(d.cpu.Microseconds())/n, n/d.wall.Seconds()
 		t.add(c.name, cpuColumn, cpu)
 		t.add(c.name, rateColumn, rate)
+		t.add(c.name, brokerColumn, float64(d.node.Microseconds())/n)
 		t.add(c.name, rssColumn, float64(d.rss)/1e6)
 		t.add(c.name, wallColumn, float64(d.wall.Microseconds())/1e3)
 		return fmt.Sprintf("%.1f CPU-µs a message, %.0f messages/s", cpu, rate), nil
@@ -131,14 +133,14 @@ func (b *bench) run(ctx context.Context, c *contender, finished func() error) (d
 	cmd := b.command(ctx, c)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	start := time.Now()
+	start, before := time.Now(), cpuOf(b.broker)
 	if err := cmd.Start(); err != nil {
 		return drain{}, err
 	}
 	waitErr := finished()
 	wall := time.Since(start)
 	time.Sleep(50 * time.Millisecond) // the last acknowledgements
-	rss := peakMemory(cmd.Process.Pid)
+	rss, node := peakMemory(cmd.Process.Pid), cpuOf(b.broker)-before
 	_ = cmd.Process.Signal(syscall.SIGTERM)
 	err := cmd.Wait()
 	if waitErr != nil {
@@ -147,7 +149,7 @@ func (b *bench) run(ctx context.Context, c *contender, finished func() error) (d
 	if err != nil {
 		return drain{}, fmt.Errorf("%w\n%s", err, out.String())
 	}
-	return drain{cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), wall: wall, rss: rss}, nil
+	return drain{cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), node: node, wall: wall, rss: rss}, nil
 }
 
 // peakMemory returns the most memory that a process has had, 0 where the system does not tell. (The peak that a process reports
@@ -161,6 +163,23 @@ func peakMemory(pid int) int64 {
 	var kB int64
 	_, _ = fmt.Sscan(rest, &kB)
 	return kB * 1024
+}
+
+// cpuOf returns how much CPU time a process has used, 0 where the system does not tell.
+func cpuOf(pid int) time.Duration {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := bytes.Cut(stat, []byte(") ")) // the name in front may have spaces
+	fields := bytes.Fields(rest)
+	if len(fields) < 13 {
+		return 0
+	}
+	var user, system int64
+	_, _ = fmt.Sscan(string(fields[11]), &user)
+	_, _ = fmt.Sscan(string(fields[12]), &system)
+	return time.Duration(user+system) * (time.Second / 100) // the kernel tells in hundredths, whatever its own clock
 }
 
 // coming are the messages that are to come out of each queue, in order.

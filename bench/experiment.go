@@ -40,7 +40,7 @@ func (b *bench) experiments() (wanted []*experiment, err error) {
 }
 
 func (b *bench) everything() (all []*experiment, err error) {
-	drains := []string{cpuColumn, rateColumn, rssColumn}
+	drains := []string{cpuColumn, brokerColumn, rateColumn, rssColumn}
 	add := func(name, about string, columns []string, rounds int, contenders []contender, failed error) {
 		err = errors.Join(err, failed)
 		all = append(all, &experiment{name: name, about: about, contenders: contenders, rounds: rounds, columns: columns, run: b.drains})

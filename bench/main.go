@@ -119,7 +119,7 @@ func run() error {
 		return err
 	}
 	defer node.Stop(context.WithoutCancel(ctx))
-	b.url = node.URL()
+	b.url, b.broker = node.URL(), node.PID()
 	experiments, err := b.experiments()
 	if err != nil {
 		return err
@@ -145,8 +145,9 @@ func run() error {
 }
 
 func buildPipe(ctx context.Context, to string) error {
-	out, err := exec.CommandContext(ctx, "go", "build", "-o", to, "github.com/pipeamqp/pipe/cmd/pipe").CombinedOutput()
-	if err != nil {
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", to, "github.com/pipeamqp/pipe/cmd/pipe")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as the Makefile builds it
+	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build pipe: %w\n%s", err, out)
 	}
 	return nil
