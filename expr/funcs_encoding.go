@@ -145,7 +145,7 @@ func csvDecode(e *env, args []value, at *site) (value, *Error) {
 	var columns []string
 	if len(args) > 1 {
 		var err *Error
-		if columns, err = e.strings(args[1], at.arg(1)); err != nil {
+		if columns, err = e.columns(args[1], at.arg(1)); err != nil {
 			return value{}, err
 		}
 		r.FieldsPerRecord = len(columns)
@@ -178,7 +178,7 @@ func csvEncode(e *env, args []value, at *site) (value, *Error) {
 	if err != nil {
 		return value{}, err
 	}
-	columns, err := e.strings(args[1], at.arg(1))
+	columns, err := e.columns(args[1], at.arg(1))
 	if err != nil {
 		return value{}, err
 	}
@@ -205,6 +205,15 @@ func csvEncode(e *env, args []value, at *site) (value, *Error) {
 	}
 	w.Flush()
 	return stringValue(b.String()), nil
+}
+
+// columns returns the names of columns, of which there is one at least.
+func (e *env) columns(v value, at *place) ([]string, *Error) {
+	names, err := e.strings(v, at)
+	if err == nil && len(names) == 0 {
+		err = at.fail("no columns: the list is empty", missing)
+	}
+	return names, err
 }
 
 // cell is the text of a row's column.
