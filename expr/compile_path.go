@@ -231,6 +231,9 @@ func (c *compiler) bodyPath(path []step, r hcl.Range, text string) node {
 	n := node{locals: noLocal, dynamic: true, body: path, at: at}
 	paths := &c.scope.paths
 	slot := paths.add(path).slot
+	if !c.writing {
+		c.scope.reads++
+	}
 	n.eval = func(e *env) (value, *Error) {
 		v := e.view(paths)
 		if v.err == nil {

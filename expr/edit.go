@@ -9,11 +9,14 @@ import (
 // Edit is what assignments and removals do together, with one pass over the body. It may be used from
 // many goroutines, each with a message of its own.
 type Edit struct {
-	scope *Scope
-	set   []assignment
-	unset []target
-	body  *editNode // nil: nothing inside the body changes
-	raw   int       // the assignment of msg.body, or -1
+	scope   *Scope
+	set     []assignment
+	unset   []target
+	body    *editNode // nil: nothing inside the body changes
+	removes bool      // something inside the body is removed
+	raw     int       // the assignment of msg.body, or -1
+
+	readsBefore int // what the scope had compiled that reads the body
 }
 
 // NewEdit combines what a stage sets and what it removes; either may be unset. What both name is
@@ -35,12 +38,15 @@ func NewEdit(set Assignments, unset Paths) *Edit {
 
 func newEdit(scope *Scope, set []assignment, unset []target) *Edit {
 	e := &Edit{scope: scope, set: set, unset: unset, raw: -1}
+	if scope != nil {
+		e.readsBefore = scope.reads
+	}
 	for i, a := range set {
 		switch {
 		case a.target.rawBody:
 			e.raw = i
 		case a.target.body != nil && !removed(a.target, unset):
-			n := e.tree(a.target).at(a.target)
+			n := e.tree(a.target).at(a.target, &scope.paths)
 			n.set = i
 			e.body.markSets(a.target.body)
 		}
@@ -51,7 +57,7 @@ func newEdit(scope *Scope, set []assignment, unset []target) *Edit {
 			e.body = nil
 			return e
 		case t.body != nil:
-			e.tree(t).at(t).remove = true
+			e.tree(t).at(t, &scope.paths).remove, e.removes = true, true
 		}
 	}
 	return e
@@ -67,7 +73,9 @@ func removed(t target, unset []target) bool {
 // editNode is a step of the body paths that an edit changes.
 type editNode struct {
 	step
-	place    *place // of the first target that is here or below
+	path     *pathNode // the same step for the scanner
+	depth    int       // how many steps lead here
+	place    *place    // of the first target that is here or below
 	set      int    // the assignment that this is given, or -1
 	sets     bool   // something here or below is assigned
 	remove   bool
@@ -77,20 +85,20 @@ type editNode struct {
 // tree returns the root, which stands where the first target does.
 func (e *Edit) tree(first target) *editNode {
 	if e.body == nil {
-		e.body = &editNode{set: -1, place: &place{first.at.rng, "body"}}
+		e.body = &editNode{path: &e.scope.paths.root, set: -1, place: &place{first.at.rng, "body"}}
 	}
 	return e.body
 }
 
 // at returns the node of a target.
-func (n *editNode) at(t target) *editNode {
+func (n *editNode) at(t target, paths *pathSet) *editNode {
 	text := "body"
 	for _, s := range t.body {
 		text += s.text()
 		i := slices.IndexFunc(n.children, func(c *editNode) bool { return c.step == s })
 		if i < 0 {
 			i = len(n.children)
-			n.children = append(n.children, &editNode{step: s, place: &place{t.at.rng, text}, set: -1})
+			n.children = append(n.children, &editNode{step: s, path: paths.child(n.path, s), depth: n.depth + 1, place: &place{t.at.rng, text}, set: -1})
 		}
 		n = n.children[i]
 	}
@@ -133,6 +141,7 @@ type change struct {
 	value  any  // of the header
 	gone   bool // the header is removed
 	body   []byte
+	view   *view // of that body, where somebody is going to want it
 }
 
 func (c *change) commit(m *engine.Message) {
@@ -141,6 +150,9 @@ func (c *change) commit(m *engine.Message) {
 		c.put(m)
 	case c.header == nil:
 		m.Body = c.body
+		if c.view != nil {
+			m.SetDecoded(c.view)
+		}
 	case c.gone:
 		m.Headers.Delete(*c.header)
 	default:
@@ -175,34 +187,28 @@ func (x *Edit) prepareBody(e *env, values []value) *Error {
 		return nil
 	}
 	r := &rewriter{values: values, set: x.set}
-	if err := x.source(e, r); err != nil {
-		return err
+	switch {
+	case x.body.set >= 0:
+	case x.raw >= 0:
+		r.src = values[x.raw].str
+		if err := checkJSON(r.src); err != nil {
+			return x.set[x.raw].target.at.failed("the new body is not JSON", err)
+		}
+	default:
+		v := e.view(&x.scope.paths)
+		if v.err != nil {
+			return v.explain(nil, x.first())
+		}
+		r.src = alias(v.body)
+		if done, err := x.splice(e, r, v); done || err != nil {
+			return err
+		}
 	}
 	body, err := r.rewrite(x.body)
 	if err == nil && body != nil {
 		e.changes = append(e.changes, change{body: body})
 	}
 	return err
-}
-
-// source gives the rewriter the JSON that it changes: the body, or what msg.body is assigned.
-func (x *Edit) source(e *env, r *rewriter) *Error {
-	switch {
-	case x.body.set >= 0:
-		return nil
-	case x.raw >= 0:
-		r.src = r.values[x.raw].str
-		if err := checkJSON(r.src); err != nil {
-			return x.set[x.raw].target.at.failed("the new body is not JSON", err)
-		}
-		return nil
-	}
-	v := e.view(&x.scope.paths)
-	if v.err != nil {
-		return v.explain(nil, x.first())
-	}
-	r.src = alias(v.body)
-	return nil
 }
 
 // first is the place of the first target in the body.

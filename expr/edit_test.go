@@ -79,6 +79,7 @@ type drawnEdit struct {
 	sets       []modelEdit
 	unsets     [][]string
 	set, unset []string // as they are written
+	reads      []string // what later expressions read of the body
 }
 
 func drawEdit(t *rapid.T) drawnEdit {
@@ -94,6 +95,9 @@ func drawEdit(t *rapid.T) drawnEdit {
 	e.unsets = paths.Draw(t, "unset")
 	for _, p := range e.unsets {
 		e.unset = append(e.unset, pathSource(p))
+	}
+	for _, p := range paths.Draw(t, "read") {
+		e.reads = append(e.reads, pathSource(p))
 	}
 	return e
 }
@@ -119,7 +123,36 @@ func (e drawnEdit) compile(t *rapid.T) *Edit {
 	if diags.HasErrors() || more.HasErrors() {
 		t.Fatal(diags, more)
 	}
-	return NewEdit(set, unset)
+	edit := NewEdit(set, unset)
+	for _, path := range e.reads {
+		if _, diags := scope.Value(parsed(t, path)); diags.HasErrors() {
+			t.Fatal(diags)
+		}
+	}
+	return edit
+}
+
+// checkView holds what an edit says of the new body against what a scan finds.
+func checkView(t *rapid.T, m *engine.Message, about string) {
+	got, ok := m.Decoded().(*view)
+	if !ok {
+		return
+	}
+	want := newView(m.Body, got.paths)
+	s := scanner{src: m.Body, spans: want.spans}
+	want.err = s.scan(&want.paths.root)
+	if s.doubled != got.doubled || (got.err == nil) != (want.err == nil) {
+		t.Fatalf("%sthe view of %q is %+v, want %+v", about, m.Body, got, want)
+	}
+	for i := range want.spans {
+		g, w := got.spans[i], want.spans[i]
+		if g.kind != kindString {
+			g.escaped, w.escaped = false, false
+		}
+		if g != w {
+			t.Fatalf("%sin %q a value is at %+v, want %+v", about, m.Body, g, w)
+		}
+	}
 }
 
 // TestEditAgainstModel edits random documents and holds what comes out against the same edit of what
@@ -144,6 +177,7 @@ func TestEditAgainstModel(t *testing.T) {
 		case err != nil && got != body:
 			t.Fatalf("%safter an error the body is %q", about, got)
 		case err != nil:
+			checkView(t, m, about)
 		case !json.Valid(m.Body):
 			t.Fatalf("%snot JSON: %q", about, got)
 		case want.differs(got, readJSON(t, got)) != nil:
@@ -153,6 +187,7 @@ func TestEditAgainstModel(t *testing.T) {
 		case !mo.added && len(mo.spliced) == 0 && !isSubsequence(got, body):
 			t.Fatalf("%sgot %q, which has bytes that were not there", about, got)
 		}
+		checkView(t, m, about)
 	})
 }
 

@@ -66,6 +66,7 @@ type env struct {
 	args    []value
 	fields  []field // what loops read of their elements
 	changes []change
+	splices []splice
 	text    []byte
 	spent   int
 	read    int
@@ -99,7 +100,8 @@ func (e *env) leave() {
 	clear(e.fields[:cap(e.fields)])
 	clear(e.changes[:cap(e.changes)])
 	e.locals, e.args, e.fields, e.changes, e.text = e.locals[:0], e.args[:0], e.fields[:0], e.changes[:0], e.text[:0]
-	if cap(e.locals)+cap(e.args)+cap(e.fields)+cap(e.changes) > 256 || cap(e.text) > 64<<10 {
+	e.splices = e.splices[:0] // which hold nothing of the message
+	if cap(e.locals)+cap(e.args)+cap(e.fields)+cap(e.changes)+cap(e.splices) > 256 || cap(e.text) > 64<<10 {
 		return
 	}
 	envs.Put(e)
@@ -186,8 +188,20 @@ type view struct {
 	err   *syntaxError
 	spans []span
 	few   [11]span
-	room  [59]byte // for the strings that the evaluation makes
+	room  [58]byte // for the strings that the evaluation makes
 	used  uint8
+
+	doubled bool // a key on the way to a place comes twice
+}
+
+func newView(body []byte, paths *pathSet) *view {
+	v := &view{body: body, paths: paths}
+	if paths.slots <= len(v.few) {
+		v.spans = v.few[:paths.slots]
+	} else {
+		v.spans = make([]span, paths.slots)
+	}
+	return v
 }
 
 // view returns the message's body as JSON.
@@ -203,14 +217,10 @@ func (e *env) scan(paths *pathSet) *view {
 	if v, ok := e.message.Decoded().(*view); ok && v.paths == paths && len(v.spans) == paths.slots {
 		return v
 	}
-	v := &view{body: e.message.Body, paths: paths}
-	if paths.slots <= len(v.few) {
-		v.spans = v.few[:paths.slots]
-	} else {
-		v.spans = make([]span, paths.slots)
-	}
+	v := newView(e.message.Body, paths)
 	s := scanner{src: v.body, spans: v.spans}
 	v.err = s.scan(&paths.root)
+	v.doubled = s.doubled
 	e.message.SetDecoded(v)
 	e.made = v
 	return v

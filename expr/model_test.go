@@ -76,10 +76,10 @@ type model struct {
 	t              fataler
 	text           string
 	added, removed bool
-	spliced        []splice // what takes the place of which part of the text
+	spliced        []modelSplice // what takes the place of which part of the text
 }
 
-type splice struct {
+type modelSplice struct {
 	start, end int
 	json       string
 }
@@ -118,7 +118,7 @@ func gone(unsets [][]string) bool {
 func (m *model) apply(v *writtenJSON, sets []modelEdit, unsets [][]string) (*edited, error) {
 	switch {
 	case len(sets) == 1 && len(sets[0].path) == 0:
-		m.spliced = append(m.spliced, splice{v.start, v.end, sets[0].json})
+		m.spliced = append(m.spliced, modelSplice{v.start, v.end, sets[0].json})
 		return m.given(sets[0].json, unsets)
 	case len(sets) == 0 && len(unsets) == 0:
 		return &edited{text: m.text[v.start:v.end]}, nil

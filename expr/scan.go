@@ -84,6 +84,7 @@ type scanner struct {
 	spans   []span
 	err     *syntaxError
 	escaped bool // a string with escapes has come since it was last set to false
+	doubled bool // a key on the way to a place has come twice
 }
 
 // scan checks the whole text.
@@ -143,6 +144,7 @@ func (s *scanner) value(i int, n *pathNode, depth int) int {
 	}
 	if s.spans[n.slot].kind != kindMissing {
 		s.forget(n)
+		s.doubled = true
 	}
 	s.escaped = false
 	end, k := s.any(i, n, depth)

@@ -15,6 +15,7 @@ import (
 type Scope struct {
 	start   *hcl.EvalContext
 	paths   pathSet
+	reads   int // how many expressions read the body as JSON
 	defined map[string]*Definition
 
 	shape    Shape    // of bodies, or nil
