@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // place is where in a block something is written.
@@ -40,9 +41,27 @@ type field struct {
 	bytes    bool
 }
 
-// fieldsOf returns the fields of a struct type in order, and the documentation of the whole. Tags that
+// fieldsOf returns the fields of a struct type in order, which the caller does not change, and the documentation of the whole. Tags that
 // make no sense are a programmer's mistake and panic.
 func fieldsOf(t reflect.Type) (fields []field, doc string) {
+	known, ok := structs.Load(t)
+	if !ok {
+		fields, doc := readFields(t)
+		known, _ = structs.LoadOrStore(t, described{fields, doc})
+	}
+	d := known.(described)
+	return d.fields, d.doc
+}
+
+// structs are the types that have been read, which files with many pipelines have many of.
+var structs sync.Map
+
+type described struct {
+	fields []field
+	doc    string
+}
+
+func readFields(t reflect.Type) (fields []field, doc string) {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		switch {

@@ -25,10 +25,29 @@ func (w *rewriter) rewrite(n *editNode) ([]byte, *Error) {
 	return w.out, nil
 }
 
+// room is how long the result is likely to be at most.
+func (w *rewriter) room() int {
+	n := len(w.src) + 8
+	for i := range w.set {
+		steps := w.set[i].target.body
+		for _, s := range steps {
+			n += len(s.key) + 6
+		}
+		switch v := &w.values[i]; {
+		case len(steps) == 0:
+		case v.ref != nil:
+			n += 128
+		default:
+			n += max(len(v.str)+4, 36)
+		}
+	}
+	return n
+}
+
 // flush copies up to a position.
 func (w *rewriter) flush(to int) {
 	if w.out == nil {
-		w.out = make([]byte, 0, len(w.src)+64*len(w.set)+64)
+		w.out = make([]byte, 0, w.room())
 	}
 	if to > w.copied {
 		w.out = append(w.out, w.src[w.copied:to]...)

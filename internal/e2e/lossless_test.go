@@ -225,7 +225,7 @@ func plain(i int) amqp.Publishing {
 // atRandomMoments says how often, and in how many messages, pipe is ended at a random moment. In the box less often: the number that counts
 // is RabbitMQ's.
 func atRandomMoments() (moments, messages int) {
-	if testbroker.Embedded() {
+	if testing.Short() || testbroker.Embedded() {
 		return 6, 20_000
 	}
 	return 20, 60_000

@@ -1,6 +1,7 @@
 package pipetest
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -81,10 +82,20 @@ func Collect(t testing.TB, url, queue string, n int, each func(d *amqp.Delivery)
 	}
 }
 
-// WaitEmpty waits until a queue has no message, neither waiting nor with a consumer.
+// WaitEmpty waits until a queue has no message, neither waiting nor with a consumer. However slow the machine is, it waits as long as there
+// are ever fewer.
 func WaitEmpty(t testing.TB, broker testbroker.Counter, url, queue string) {
 	t.Helper()
-	testbroker.Eventually(t, 3*time.Minute, func() bool { return testbroker.Depth(t, url, queue) == 0 }, "nothing waits in "+queue)
+	const patience = 2 * time.Minute
+	least, deadline := math.MaxInt, time.Now().Add(patience)
+	for depth := testbroker.Depth(t, url, queue); depth != 0; depth = testbroker.Depth(t, url, queue) {
+		if depth < least {
+			least, deadline = depth, time.Now().Add(patience)
+		} else if time.Now().After(deadline) {
+			t.Fatalf("%d messages wait in %s, and for %s there have not been fewer than %d", depth, queue, patience, least)
+		}
+		time.Sleep(100 * time.Millisecond) // each look is a connection
+	}
 	at, err := amqp.ParseURI(url)
 	if err != nil {
 		t.Fatal(err)
