@@ -37,6 +37,7 @@ test-rabbitmq4: ## run all tests on RabbitMQ 4, in a small Debian that is made f
 
 test-faults: rabbitmq ## break everything around pipe, and count the messages (about an hour)
 	$(WITH_BROKER) go test -tags faults -timeout 60m -v ./internal/faults
+	PIPE_TEST_FULL=1 $(WITH_BROKER) go test -timeout 60m -v -run 'TestManyMessages|TestKill|TestTerminate|TestBrokerRestarts' ./internal/e2e
 
 bench: rabbitmq ## measure pipe beside the best hand-written loop (some minutes)
 	go run ./bench

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"reflect"
 	"strconv"
 	"strings"
@@ -115,12 +116,7 @@ func order(i int) amqp.Publishing {
 // order or changed, and memory stays flat.
 func TestManyMessages(t *testing.T) {
 	t.Parallel()
-	n := 200_000
-	if testing.Short() {
-		n = 20_000
-	} else if testbroker.Embedded() {
-		n = 20_000 // the number that counts is RabbitMQ's
-	}
+	n, _ := volume(200_000, 0)
 	url := testbroker.VHost(t)
 	p := start(t, url, withPrefetch(orders, 500))
 	testbroker.Eventually(t, time.Minute, func() bool { return testbroker.Exists(t, url, "in") }, "the topology is declared")
@@ -222,19 +218,22 @@ func plain(i int) amqp.Publishing {
 	return amqp.Publishing{DeliveryMode: amqp.Persistent, MessageId: strconv.Itoa(i), Body: make([]byte, 1024)}
 }
 
-// atRandomMoments says how often, and in how many messages, pipe is ended at a random moment. In the box less often: the number that counts
-// is RabbitMQ's.
-func atRandomMoments() (moments, messages int) {
-	if testing.Short() || testbroker.Embedded() {
-		return 6, 20_000
+// volume says with how many messages a test works, and how often it breaks something. Full is what make test-faults takes; a third of it
+// is for every day, and less where the broker is the one in the box, whose numbers do not count, and for go test -short.
+func volume(messages, breaks int) (int, int) {
+	switch {
+	case testing.Short() || testbroker.Embedded():
+		return min(messages, 20_000), (breaks + 3) / 4
+	case os.Getenv("PIPE_TEST_FULL") == "":
+		return max(messages/3, 20_000), (breaks + 2) / 3
 	}
-	return 20, 60_000
+	return messages, breaks
 }
 
 // TestKill kills pipe at random moments under load.
 func TestKill(t *testing.T) {
 	const prefetch = 200
-	moments, n := atRandomMoments()
+	n, moments := volume(60_000, 20)
 	url := testbroker.VHost(t)
 	declareStraight(t, url)
 	fill(t, url, "in", n, plain)
@@ -259,7 +258,7 @@ func TestKill(t *testing.T) {
 // TestTerminate stops pipe at random moments under load.
 func TestTerminate(t *testing.T) {
 	const prefetch = 200
-	moments, n := atRandomMoments()
+	n, moments := volume(60_000, 20)
 	url := testbroker.VHost(t)
 	declareStraight(t, url)
 	fill(t, url, "in", n, plain)
@@ -307,10 +306,7 @@ func waitProgress(t *testing.T, url, queue string) {
 // TestBrokerRestarts restarts the broker under load. The run goes on by itself.
 func TestBrokerRestarts(t *testing.T) {
 	t.Parallel()
-	n, restarts := 60_000, 10
-	if testing.Short() {
-		n, restarts = 20_000, 2
-	}
+	n, restarts := volume(60_000, 10)
 	node := testbroker.Private(t)
 	url := node.URL()
 	declareStraight(t, url)
