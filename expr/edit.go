@@ -76,8 +76,8 @@ type editNode struct {
 	path     *pathNode // the same step for the scanner
 	depth    int       // how many steps lead here
 	place    *place    // of the first target that is here or below
-	set      int    // the assignment that this is given, or -1
-	sets     bool   // something here or below is assigned
+	set      int       // the assignment that this is given, or -1
+	sets     bool      // something here or below is assigned
 	remove   bool
 	children []*editNode
 }

@@ -40,10 +40,11 @@ func (l *lane) run(ctx context.Context) {
 			return
 		}
 		opened := time.Now()
-		if c, err := l.openChannel(g); err != nil {
-			l.pool.log.Warn("cannot open a publishing channel; trying again", "error", err)
-		} else {
+		switch c, err := l.openChannel(g); {
+		case err == nil:
 			l.serve(c)
+		case !g.lost(): // that is told of the connection
+			l.pool.log.Warn("cannot open a publishing channel; trying again", "error", err)
 		}
 		if time.Since(opened) > settled {
 			pauses.reset()

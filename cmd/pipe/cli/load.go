@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,11 +70,36 @@ func (a *app) load(paths []string, flags loadFlags, log *slog.Logger, at address
 
 // tell tells what is wrong with pipeline files; it returns an error if they cannot be used.
 func (a *app) tell(c *config.Config, diags hcl.Diagnostics) error {
-	a.writeDiagnostics(c.Files(), diags)
+	a.writeDiagnostics(c.Files(), fewWarnings(diags))
 	if diags.HasErrors() {
 		return told(exitInvalid)
 	}
 	return nil
+}
+
+// warningsShown is how many warnings of a kind are told before something else is done. `pipe validate` tells all.
+const warningsShown = 3
+
+// fewWarnings leaves out what has been told several times, for it hides the rest.
+func fewWarnings(diags hcl.Diagnostics) hcl.Diagnostics {
+	var few hcl.Diagnostics
+	more := map[string]int{}
+	for _, d := range diags {
+		if d.Severity == hcl.DiagWarning {
+			if more[d.Summary]++; more[d.Summary] > warningsShown {
+				continue
+			}
+		}
+		few = append(few, d)
+	}
+	for _, summary := range slices.Sorted(maps.Keys(more)) {
+		if left := more[summary] - warningsShown; left > 0 {
+			few = append(few, &hcl.Diagnostic{
+				Severity: hcl.DiagWarning, Summary: fmt.Sprintf("%s, %d times more", summary, left), Detail: "`pipe validate` shows them all.",
+			})
+		}
+	}
+	return few
 }
 
 // writeDiagnostics writes diagnostics for people to the error stream.
