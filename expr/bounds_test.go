@@ -1,3 +1,5 @@
+//go:build !race
+
 package expr
 
 import (
@@ -7,6 +9,8 @@ import (
 
 	"github.com/pipeamqp/pipe/engine"
 )
+
+// What is here takes minutes under the race detector, which has one goroutine to watch.
 
 // wideBody is a quarter of a megabyte that makes the square of itself large.
 func wideBody() []byte {
@@ -109,23 +113,12 @@ func TestRenderedOutputIsBounded(t *testing.T) {
 	}
 }
 
-func second[T any](_ T, err error) error { return err }
-
 func refusedWith(t *testing.T, err error, texts ...string) {
 	t.Helper()
 	explained(t, err)
 	if err == nil || !slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(err.Error(), text) }) {
 		t.Errorf("got %v", err)
 	}
-}
-
-func mustValue(t testing.TB, source string) Value {
-	t.Helper()
-	v, err := ParseValue(source)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
 }
 
 // TestLargeIsFine evaluates what is large but linear, or a square that is small enough.

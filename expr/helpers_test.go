@@ -24,3 +24,14 @@ func parsed(t fataler, source string) hclsyntax.Expression {
 	}
 	return e
 }
+
+func second[T any](_ T, err error) error { return err }
+
+func mustValue(t testing.TB, source string) Value {
+	t.Helper()
+	v, err := ParseValue(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
