@@ -53,9 +53,6 @@ func TestCluster(t *testing.T) {
 
 func TestPartition(t *testing.T) {
 	testbroker.NeedRabbitMQ(t)
-	if testing.Short() {
-		t.Skip("it takes a cluster")
-	}
 	c, err := rabbitmq.StartCluster(context.Background(), 3, rabbitmq.Options{})
 	if err != nil {
 		t.Fatal(err)
