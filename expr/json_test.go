@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 var jsonSeeds = []string{
@@ -64,6 +65,9 @@ func sameAs(t *testing.T, v value, want any, there bool) {
 			t.Fatalf("found %s where encoding/json found nothing", v.kind)
 		}
 		return
+	}
+	if v.isRaw() && !utf8.ValidString(v.str) {
+		return // keys that differ in bytes that are not UTF-8 are one for encoding/json
 	}
 	rendered, err := appendJSON(nil, v.deep(), &place{})
 	if err != nil {
