@@ -18,7 +18,7 @@ WITH_BROKER := go run ./internal/testbroker/with --
 
 MODULES := . ./examples/customstage ./expr/bench
 
-.PHONY: help build test test-faults test-rabbitmq4 race bench bench-full bench-tracing bench-compare differential bench-expr lint fmt generate demo rabbitmq
+.PHONY: help build test test-faults test-rabbitmq4 race bench bench-full bench-tracing bench-compare differential corpus bench-expr lint fmt generate demo rabbitmq
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ bench-compare: ## Go benchmarks here and at another revision, side by side: make
 
 differential: ## evaluate a million random expressions and messages here and with HCL's evaluator
 	go test ./expr -run TestRandomAgainstHCL -v -timeout 60m -rapid.checks=50000
+
+corpus: ## keep what fuzzing of expr has found on this machine
+	tar -cz --sort=name --owner=0 --group=0 --mtime=@0 -f expr/testdata/corpus.tar.gz -C $$(go env GOCACHE)/fuzz/$$(go list ./expr) FuzzExpression FuzzScan
 
 bench-expr: ## measure expressions beside expr-lang, cel-go and HCL's evaluator
 	cd expr/bench && go run .

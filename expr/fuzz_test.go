@@ -31,6 +31,9 @@ func FuzzExpression(f *testing.F) {
 	} {
 		f.Add(source, []byte(`{"a": 1, "id": "x", "total": 1.50, "items": [{"sku": "A"}]}`))
 	}
+	for args := range corpus(f, "FuzzExpression") {
+		f.Add(args[0], []byte(args[1]))
+	}
 	f.Fuzz(func(t *testing.T, source string, body []byte) {
 		if len(source) > 1000 || len(body) > 4000 {
 			return

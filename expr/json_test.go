@@ -22,6 +22,9 @@ func FuzzScan(f *testing.F) {
 	for _, seed := range jsonSeeds {
 		f.Add([]byte(seed))
 	}
+	for args := range corpus(f, "FuzzScan") {
+		f.Add([]byte(args[0]))
+	}
 	var paths pathSet
 	a, ab := paths.add([]step{{"a", -1}}), paths.add([]step{{"a", -1}, {"b", -1}})
 	first := paths.add([]step{{"0", 0}})
