@@ -55,7 +55,9 @@ differential: ## evaluate a million random expressions and messages here and wit
 	go test ./expr -run TestRandomAgainstHCL -v -timeout 60m -rapid.checks=50000
 
 corpus: ## keep what fuzzing of expr has found on this machine
-	tar -cz --sort=name --owner=0 --group=0 --mtime=@0 -f expr/testdata/corpus.tar.gz -C $$(go env GOCACHE)/fuzz/$$(go list ./expr) FuzzExpression FuzzScan
+	@d=$$(mktemp -d) && trap 'rm -r "$$d"' EXIT && tar -xzf expr/testdata/corpus.tar.gz -C "$$d" && \
+	cp -r "$$(go env GOCACHE)/fuzz/$$(go list ./expr)"/* "$$d" && \
+	tar -cz --sort=name --owner=0 --group=0 --mtime=@0 -f expr/testdata/corpus.tar.gz -C "$$d" FuzzExpression FuzzScan
 
 bench-expr: ## measure expressions beside expr-lang, cel-go and HCL's evaluator
 	cd expr/bench && go run .
