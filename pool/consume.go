@@ -178,7 +178,7 @@ func (c *consumer) subscribe(g *generation) (*Session, error) {
 			if err = s.ch.Qos(c.o.Prefetch, 0, false); err != nil {
 				return fmt.Errorf("set the prefetch: %w", err)
 			}
-			s.port.delivered, s.port.encoded = s.inbox.put, c.o.EncodedHeaders
+			s.port.slot, s.port.delivered, s.port.encoded = s.inbox.slot, s.inbox.put, c.o.EncodedHeaders
 			s.port.listen()
 			s.ends, err = s.ch.Consume(c.o.Queue, s.tag, false, c.o.Exclusive, false, false, args)
 			return err
@@ -219,15 +219,14 @@ var (
 
 // deliver hands over what arrives until ctx ends or the channel or the consumer has gone, which it returns.
 func (c *consumer) deliver(ctx context.Context, s *Session) error {
-	chunk := make([]Delivery, MaxChunk)
 	for {
-		n := s.receive(ctx, chunk)
-		if n == 0 {
+		chunk := s.receive(ctx)
+		if len(chunk) == 0 {
 			break
 		}
-		s.handOver(chunk[:n])
-		c.handle(chunk[:n])
-		clear(chunk[:n])
+		s.handOver(chunk)
+		c.handle(chunk)
+		clear(chunk)
 	}
 	if ctx.Err() != nil {
 		c.finish(s)
@@ -240,15 +239,15 @@ func (c *consumer) deliver(ctx context.Context, s *Session) error {
 	return err
 }
 
-// receive fills chunk with what has arrived. It waits for the first delivery; it returns 0 when ctx has
+// receive returns what has arrived. It waits for the first delivery; it returns nothing when ctx has
 // ended or there will be none.
-func (s *Session) receive(ctx context.Context, chunk []Delivery) (n int) {
+func (s *Session) receive(ctx context.Context) (chunk []Delivery) {
 	for ended := false; ctx.Err() == nil; {
 		if !s.ch.IsClosed() { // else the broker delivers them again
-			n = s.inbox.take(chunk, s)
+			chunk = s.inbox.take()
 		}
-		if n > 0 || ended {
-			return n
+		if len(chunk) > 0 || ended {
+			return chunk
 		}
 		s.rest()
 		select {
@@ -258,7 +257,7 @@ func (s *Session) receive(ctx context.Context, chunk []Delivery) (n int) {
 		case <-ctx.Done():
 		}
 	}
-	return 0
+	return nil
 }
 
 // whyEnded says why there are no more deliveries.

@@ -290,29 +290,77 @@ func FuzzPort(f *testing.F) {
 	})
 }
 
-// TestInboxCopiesNothing expects that what waits to be handed over is kept where it was made.
+// TestInboxCopiesNothing expects that a delivery is handed over where it was filled in, and that a delivery that is half there when a
+// block is given away stays its consumer's.
 func TestInboxCopiesNothing(t *testing.T) {
-	in, d := newInbox(), &Delivery{}
+	in := newInbox()
+	d := in.slot()
 	in.put(d)
-	if len(in.queue) != 1 || in.queue[0] != d {
-		t.Error("a copy was kept")
+	half := in.slot()
+	chunk := in.take()
+	if len(chunk) != 1 || &chunk[0] != d {
+		t.Fatal("a copy was handed over")
+	}
+	if rest := in.take(); len(rest) != 0 {
+		t.Fatalf("%d more were handed over", len(rest))
+	}
+	if len(in.blocks) != 1 {
+		t.Fatal("the block with half a delivery was given away")
+	}
+	in.put(half)
+	if chunk = in.take(); len(chunk) != 1 || &chunk[0] != half {
+		t.Error("what came next is elsewhere")
 	}
 }
 
-// TestInboxKeepsNoMoreThanItHolds expects that an inbox that is never empty does not grow.
+// TestInboxKeepsNoMoreThanItHolds expects that an inbox that is never empty does not grow, that one that is empty keeps nothing, and that all
+// comes in order, whatever the chunks.
 func TestInboxKeepsNoMoreThanItHolds(t *testing.T) {
-	in := newInbox()
-	chunk := make([]Delivery, 1)
-	in.put(&Delivery{})
-	for i := range uint64(10_000) {
-		in.put(&Delivery{Delivery: amqp.Delivery{DeliveryTag: i + 1}})
-		if n := in.take(chunk, nil); n != 1 || chunk[0].DeliveryTag != i {
-			t.Fatal(n, chunk[0].DeliveryTag)
+	rapid.Check(t, func(t *rapid.T) {
+		in := newInbox()
+		var arrived, handed uint64
+		for range rapid.IntRange(1, 30).Draw(t, "turns") {
+			for range rapid.IntRange(0, 3*MaxChunk).Draw(t, "arrive") {
+				d := in.slot()
+				if !reflect.DeepEqual(d, &Delivery{}) {
+					t.Fatalf("a slot was not empty: %+v", d)
+				}
+				arrived++
+				d.DeliveryTag = arrived
+				in.put(d)
+			}
+			half := rapid.Bool().Draw(t, "half")
+			var d *Delivery
+			if half {
+				d = in.slot()
+				d.Body = []byte("half")
+			}
+			for range rapid.IntRange(0, 4).Draw(t, "take") {
+				chunk := in.take()
+				for i := range chunk {
+					if handed++; chunk[i].DeliveryTag != handed {
+						t.Fatalf("delivery %d came, not %d", chunk[i].DeliveryTag, handed)
+					}
+				}
+				clear(chunk)
+			}
+			if half {
+				arrived++
+				d.DeliveryTag = arrived
+				in.put(d)
+			}
+			if most := int(arrived-handed)/MaxChunk + 2; len(in.blocks) > most {
+				t.Fatalf("%d blocks for %d deliveries", len(in.blocks), arrived-handed)
+			}
 		}
-	}
-	if cap(in.queue) > 8 {
-		t.Errorf("room for %d", cap(in.queue))
-	}
+		for chunk := in.take(); len(chunk) > 0; chunk = in.take() {
+			handed += uint64(len(chunk))
+			clear(chunk)
+		}
+		if handed != arrived || len(in.blocks) > 0 {
+			t.Fatalf("%d of %d came; %d blocks are kept", handed, arrived, len(in.blocks))
+		}
+	})
 }
 
 // TestFramesComeWhole expects that frames that the library writes in pieces, and those of ports, reach the broker one by one.

@@ -1,28 +1,53 @@
 package pool
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
-// inbox keeps deliveries that have arrived and have not been handed over: no more than the prefetch. It keeps them where the port has
-// made them: a delivery has some 400 bytes, so that a queue of them would be the largest thing that an idle consumer leaves behind.
+// inbox keeps deliveries that have arrived and have not been handed over: no more than the prefetch.
+//
+// A delivery has some 400 bytes, so it is neither allocated nor copied on its way. The reader goroutine fills it in where it
+// stays, in a block; what is handed over is a part of that block; and a block with nothing left in it is the next one of
+// whichever consumer needs one. An idle consumer has none.
 type inbox struct {
 	more chan struct{} // something has arrived
 
-	mu    sync.Mutex
-	queue []*Delivery
-	head  int // what is before has been taken
+	mu      sync.Mutex
+	blocks  []*block // oldest first: the first is handed over from, the last is filled
+	filling bool     // a delivery is being filled in that has not arrived whole
 }
+
+// block is room for deliveries. What is not in use is zero.
+type block struct {
+	deliveries [MaxChunk]Delivery
+	arrived    int // the first so many have arrived, and of those
+	taken      int // so many have been handed over
+}
+
+var freeBlocks = sync.Pool{New: func() any { return new(block) }}
 
 func newInbox() inbox { return inbox{more: make(chan struct{}, 1)} }
 
-// put takes a delivery over.
-func (in *inbox) put(d *Delivery) {
+// slot returns where the next delivery is to be filled in. put says that it has arrived; until then only the caller uses it.
+func (in *inbox) slot() *Delivery {
 	in.mu.Lock()
-	if len(in.queue) == cap(in.queue) && in.head >= len(in.queue)/2 {
-		n := copy(in.queue, in.queue[in.head:])
-		clear(in.queue[n:])
-		in.queue, in.head = in.queue[:n], 0
+	defer in.mu.Unlock()
+	last := len(in.blocks) - 1
+	if last < 0 || in.blocks[last].arrived == MaxChunk {
+		in.blocks = append(in.blocks, freeBlocks.Get().(*block))
+		last++
 	}
-	in.queue = append(in.queue, d)
+	in.filling = true
+	b := in.blocks[last]
+	return &b.deliveries[b.arrived]
+}
+
+// put says that the delivery in the slot has arrived.
+func (in *inbox) put(*Delivery) {
+	in.mu.Lock()
+	in.blocks[len(in.blocks)-1].arrived++
+	in.filling = false
 	in.mu.Unlock()
 	select {
 	case in.more <- struct{}{}:
@@ -30,19 +55,28 @@ func (in *inbox) put(d *Delivery) {
 	}
 }
 
-// take fills chunk with what is there, and returns how much that is.
-func (in *inbox) take(chunk []Delivery, s *Session) (n int) {
+// take hands over what is there, without waiting: [MaxChunk] deliveries at most. The caller clears them before it takes more.
+func (in *inbox) take() []Delivery {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for n < len(chunk) && in.head < len(in.queue) {
-		chunk[n] = *in.queue[in.head]
-		chunk[n].Session = s
-		in.queue[in.head] = nil
-		in.head++
-		n++
+	if len(in.blocks) > 0 {
+		in.recycle(in.blocks[0])
 	}
-	if in.head == len(in.queue) {
-		in.queue, in.head = in.queue[:0], 0
+	if len(in.blocks) == 0 {
+		return nil
 	}
-	return n
+	b := in.blocks[0]
+	chunk := b.deliveries[b.taken:b.arrived]
+	b.taken = b.arrived
+	return chunk
+}
+
+// recycle gives the first block away if nothing in it is in use.
+func (in *inbox) recycle(b *block) {
+	if b.taken < b.arrived || in.filling && b.arrived < MaxChunk {
+		return
+	}
+	b.arrived, b.taken = 0, 0
+	in.blocks = slices.Delete(in.blocks, 0, 1)
+	freeBlocks.Put(b)
 }

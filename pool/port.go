@@ -25,6 +25,7 @@ type port struct {
 	frameMax int
 	shut     atomic.Bool // nothing is written any more; set under the wire's lock
 
+	slot      func() *Delivery // where the next delivery is to be filled in, which is zero; if unset, delivered has it for the call only
 	delivered func(*Delivery)
 	encoded   bool // the headers of what is delivered stay encoded where they can
 	returned  func(*amqp.Return)
@@ -35,7 +36,8 @@ type port struct {
 		method uint16 // basicDeliver or basicReturn; 0 while there is none
 		header bool   // the header has arrived
 		size   uint64 // of the body
-		d      Delivery
+		d      *Delivery
+		own    Delivery // where there is no slot
 		reply  amqp.Return
 	}
 	known [properties]string // the last text of each kind: it is often the same
@@ -173,13 +175,14 @@ func (p *port) takeMethod(c *cursor) bool {
 	case class != classBasic:
 		return false
 	case method == basicDeliver && p.delivered != nil:
-		d := &p.content.d
+		d := p.begin(p.slot)
 		d.ConsumerTag = p.text(knownConsumer, c.text())
 		d.DeliveryTag = c.uint64()
 		d.Redelivered = c.octet()&1 != 0
 		d.Exchange = p.text(knownExchange, c.text())
 		d.RoutingKey = p.text(knownRoutingKey, c.text())
 	case method == basicReturn && p.returned != nil:
+		p.begin(nil)
 		r := &p.content.reply
 		r.ReplyCode, r.ReplyText = c.uint16(), string(c.text())
 		r.Exchange, r.RoutingKey = string(c.text()), string(c.text())
@@ -196,6 +199,17 @@ func (p *port) takeMethod(c *cursor) bool {
 	return true
 }
 
+// begin chooses where a message is filled in.
+func (p *port) begin(slot func() *Delivery) *Delivery {
+	if slot != nil {
+		p.content.d = slot()
+	} else {
+		p.content.own = Delivery{}
+		p.content.d = &p.content.own
+	}
+	return p.content.d
+}
+
 // text makes a string, or finds the one that it made last.
 func (p *port) text(kind int, b []byte) string {
 	if string(b) != p.known[kind] {
@@ -209,7 +223,7 @@ func (p *port) takeHeader(c *cursor, plain bool) {
 	c.take(4) // class and weight
 	p.content.size = c.uint64()
 	flags := c.uint16()
-	d := &p.content.d
+	d := p.content.d
 	text := func(flag uint16, kind int) string {
 		if flags&flag == 0 {
 			return ""
@@ -257,7 +271,7 @@ func (p *port) takeHeader(c *cursor, plain bool) {
 
 // takeHeaders takes a headers table.
 func (p *port) takeHeaders(c *cursor, plain bool) {
-	d, wire := &p.content.d, c.b
+	d, wire := p.content.d, c.b
 	inner := cursor{b: c.long()}
 	if plain && p.encoded && p.content.method == basicDeliver && !c.short {
 		d.Encoded = encodedTable(bytes.Clone(wire[:tableLength+len(inner.b)]))
@@ -271,7 +285,7 @@ const bodyAtOnce = 16 << 20
 
 // takeBody takes a piece of the body, the last of which completes the message.
 func (p *port) takeBody(c *cursor) {
-	d := &p.content.d
+	d := p.content.d
 	d.Body = append(d.Body, c.b...)
 	switch have := uint64(len(d.Body)); {
 	case have == p.content.size:
@@ -284,12 +298,14 @@ func (p *port) takeBody(c *cursor) {
 // complete hands a message over.
 func (p *port) complete() {
 	content := &p.content
-	d, r, method := content.d, content.reply, content.method
-	content.d, content.reply, content.method, content.header = Delivery{}, amqp.Return{}, 0, false
+	d, method := content.d, content.method
+	content.d, content.method, content.header = nil, 0, false
 	if method == basicDeliver {
-		p.delivered(&d)
+		p.delivered(d)
 		return
 	}
+	r := content.reply
+	content.reply = amqp.Return{}
 	r.ContentType, r.ContentEncoding, r.Headers = d.ContentType, d.ContentEncoding, d.Headers
 	r.DeliveryMode, r.Priority, r.CorrelationId = d.DeliveryMode, d.Priority, d.CorrelationId
 	r.ReplyTo, r.Expiration, r.MessageId = d.ReplyTo, d.Expiration, d.MessageId

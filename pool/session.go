@@ -213,6 +213,7 @@ func (s *Session) handOver(chunk []Delivery) {
 	s.mu.Lock()
 	s.idle = false
 	for i := range chunk {
+		chunk[i].Session = s
 		s.acks.add(chunk[i].DeliveryTag)
 	}
 	s.mu.Unlock()
