@@ -95,10 +95,10 @@ func enter(m *engine.Message) *env {
 // leave gives the env back without anything that belongs to the message. It runs after a panic too.
 func (e *env) leave() {
 	e.message, e.seen, e.made, e.opened = nil, nil, nil, [2]opened{}
-	clear(e.locals[:cap(e.locals)])
-	clear(e.args[:cap(e.args)])
-	clear(e.fields[:cap(e.fields)])
-	clear(e.changes[:cap(e.changes)])
+	clear(e.locals)
+	clear(e.args[:cap(e.args)]) // calls have shortened it
+	clear(e.fields)
+	clear(e.changes)
 	e.locals, e.args, e.fields, e.changes, e.text = e.locals[:0], e.args[:0], e.fields[:0], e.changes[:0], e.text[:0]
 	e.splices = e.splices[:0] // which hold nothing of the message
 	if cap(e.locals)+cap(e.args)+cap(e.fields)+cap(e.changes)+cap(e.splices) > 256 || cap(e.text) > 64<<10 {

@@ -144,6 +144,14 @@ func round(_ *env, args []value, at *site) (value, *Error) {
 
 // roundDecimal rounds the shortest decimal that f is written as, halves away from zero.
 func roundDecimal(f float64, digits int) float64 {
+	if rounded, ok := roundShort(f, digits); ok {
+		return rounded
+	}
+	return roundLong(f, digits)
+}
+
+// roundLong looks at the decimal.
+func roundLong(f float64, digits int) float64 {
 	s := strconv.FormatFloat(math.Abs(f), 'f', -1, 64)
 	point := strings.IndexByte(s, '.')
 	if point < 0 || len(s) <= point+1+digits {
@@ -158,6 +166,25 @@ func roundDecimal(f float64, digits int) float64 {
 		rounded, _ = strconv.ParseFloat(increment(kept), 64)
 	}
 	return math.Copysign(rounded, f)
+}
+
+// roundShort does without the decimal where that cannot matter: f times a power of ten is off by less than a thousandth of what would
+// move it over a half, and what it is rounded to and the power are both exact, so that their quotient is the nearest to the decimal.
+func roundShort(f float64, digits int) (rounded float64, ok bool) {
+	const most, near = 1 << 40, 1.0 / (1 << 9)
+	if digits >= len(powersOfTen) {
+		return 0, false
+	}
+	scaled := math.Abs(f) * powersOfTen[digits]
+	whole := math.Floor(scaled)
+	over := scaled - whole - 0.5
+	if !(scaled < most) || math.Abs(over) < near {
+		return 0, false
+	}
+	if over > 0 {
+		whole++
+	}
+	return math.Copysign(whole/powersOfTen[digits], f), true
 }
 
 // increment adds one to the last digit of a decimal.

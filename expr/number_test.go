@@ -51,3 +51,36 @@ func checkFloat(t *testing.T, f float64) {
 		t.Errorf("%s is written as %s", want, got)
 	}
 }
+
+// TestRoundShort holds the quick way of rounding against the decimal.
+func TestRoundShort(t *testing.T) {
+	quick := 0
+	for range 500_000 {
+		f := float64(rand.Int64N(1<<rand.IntN(62))) / powersOfTen[rand.IntN(12)]
+		switch rand.IntN(4) {
+		case 0:
+			f *= rand.Float64()
+		case 1:
+			f = math.Nextafter(f, math.Inf(rand.IntN(2)*2-1))
+		case 2:
+			f = -f
+		}
+		digits := rand.IntN(12)
+		rounded, ok := roundShort(f, digits)
+		if !ok {
+			continue
+		}
+		quick++
+		if want := roundLong(f, digits); floatBits(rounded) != floatBits(want) {
+			t.Errorf("%v to %d digits is %v, not %v", f, digits, rounded, want)
+		}
+	}
+	if quick < 100_000 {
+		t.Errorf("only %d were rounded quickly", quick)
+	}
+	for _, f := range []float64{0.5, -2.5, 1.005, 0.125, math.Inf(1), math.NaN(), 1e300, 1 << 41} {
+		if rounded, ok := roundShort(f, 2); ok && floatBits(rounded) != floatBits(roundLong(f, 2)) {
+			t.Errorf("%v is rounded to %v", f, rounded)
+		}
+	}
+}
