@@ -88,10 +88,19 @@ type DeadLetterer interface {
 // Sink takes responsibility for a message. Send does not wait for the destination: it calls done
 // exactly once, with nil when the destination has confirmed, from any goroutine and possibly before
 // Send returns. Send applies back-pressure by blocking; when ctx ends it stops waiting and calls
-// done with an error. Send is called from many goroutines, in order from each. Neither the sink nor
-// the engine touches the message's content after the call.
+// done with an error. Send is called from many goroutines, in order from each. The message is not the
+// sink's own: it changes nothing of it, as others have what it shares, and neither the sink nor the engine
+// touches its content after the call.
 type Sink interface {
 	Send(ctx context.Context, m *Message, done func(error))
+}
+
+// Reader is implemented by a stage that changes nothing of a message but where it goes ([Message.SendTo]) and what is kept of its
+// decoded body ([Message.SetDecoded]). It can be handed the message that the source made; before any other stage the engine makes
+// a copy, since another attempt begins with the message as it came in.
+type Reader interface {
+	// OnlyReads does nothing.
+	OnlyReads()
 }
 
 // Corker is implemented by a sink that can gather what it is sent: between Cork and Uncork it may

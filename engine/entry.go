@@ -37,8 +37,8 @@ type entry struct {
 
 	settler Settler
 	tag     uint64
-	message *Message // the one at work
-	input   Message  // as it came, for another attempt
+	message *Message // the one at work: the input, until something is about to change it
+	input   *Message // as it came, for another attempt
 	history
 	holds int    // how often it has been held
 	sent  uint64 // the sinks that it was sent to in this attempt
@@ -71,14 +71,21 @@ func (l *ledger) open(deliveries []Delivery) []*entry {
 	}
 	c.left.Store(int32(len(deliveries)))
 	opened := make([]*entry, len(deliveries))
+	var copies []Message
+	if l.run.tracer != nil { // it sets headers of the input
+		copies = make([]Message, len(deliveries))
+	}
 	for i := range deliveries {
 		d, e := &deliveries[i], &c.entries[i]
 		e.run, e.chunk = l.run, c
 		e.settler, e.tag = d.Settler, d.Tag
-		e.message = d.Message
-		e.history = l.run.recall(e.message)
-		e.message.Headers.shared = true
-		e.input = *e.message
+		e.input, e.message = d.Message, d.Message
+		e.history = l.run.recall(e.input)
+		e.input.Headers.shared = true
+		if copies != nil {
+			e.message = &copies[i]
+			e.input.cloneTo(e.message)
+		}
 		e.begin()
 		opened[i] = e
 	}
@@ -97,6 +104,13 @@ func (e *entry) begin() {
 	if e.message != nil {
 		e.message.entry = e
 	}
+}
+
+// again returns a copy of the message as it came in.
+func (e *entry) again() *Message {
+	m := e.input.Clone()
+	m.targets = nil
+	return m
 }
 
 // owe adds one outcome to those that must come before the entry is settled.

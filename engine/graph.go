@@ -28,6 +28,7 @@ type stage struct {
 	slots       chan struct{} // bounds the calls at once
 	breaker     *breaker
 	errorTarget []Target
+	reads       bool // it is a Reader
 	keepsInput  bool // on_error needs the message as it was before the stage
 	groups      map[string]*group
 }
@@ -237,6 +238,7 @@ func (c *compiler) stage(p *Pipeline, g *graph, n *StageNode) *stage {
 	if (n.Stage == nil) == (n.Aggregator == nil) {
 		c.errorf("pipeline %q: %s must have either a stage or an aggregator", p.Name, s.label)
 	}
+	_, s.reads = n.Stage.(Reader)
 	if n.Aggregator != nil {
 		s.groups = make(map[string]*group)
 		if n.Group.Age <= 0 {

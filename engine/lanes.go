@@ -50,7 +50,8 @@ type inlineLane struct {
 func (l *inlineLane) take(entries []*entry) {
 	l.run.turn.take()
 	defer l.run.turn.pass()
-	for _, e := range entries {
+	for i, e := range entries {
+		l.w.ahead = len(entries) - i
 		l.w.process(e)
 	}
 	l.w.flush()

@@ -42,7 +42,7 @@ func (r *run) explain(m *Message, e *entry, f *Failure, level int) {
 	first := now
 	var in *Message
 	if e.members == nil {
-		in = &e.input
+		in = e.input
 		if !e.first.IsZero() {
 			first = e.first
 		}
@@ -91,7 +91,7 @@ func (r *run) bury(e *entry, f *Failure, s *sink) {
 
 // sendLetter sends in a goroutine of its own: the caller is often the one that the sink would wait for.
 func (r *run) sendLetter(e *entry) {
-	m := e.input.Clone()
+	m := e.again()
 	m.entry, m.failure = e, e.letter
 	e.failure.Store(nil)
 	e.owed.Store(1)

@@ -67,9 +67,16 @@ func NewMessage(body []byte, headers map[string]any) *Message {
 // Clone returns a second message with the same content. Body and headers are shared until one side
 // writes. The clone counts towards the same delivery: emit it, or let it go.
 func (m *Message) Clone() *Message {
-	m.Headers.shared = true
-	c := *m
-	return &c
+	c := new(Message)
+	m.cloneTo(c)
+	return c
+}
+
+func (m *Message) cloneTo(c *Message) {
+	if !m.Headers.shared { // else many goroutines may be reading it
+		m.Headers.shared = true
+	}
+	*c = *m
 }
 
 // SetDecoded keeps what a decoder made of the present Body, so that the next reader need not decode

@@ -79,7 +79,7 @@ func (e *entry) span() Span {
 // trace begins the span of an attempt.
 func (r *run) trace(e *entry) {
 	s := r.tracer.Process(Attempt{
-		Pipeline: r.pipeline.Name, From: r.address, Message: &e.input, Tag: e.tag, Number: e.attempt, Before: e.span(),
+		Pipeline: r.pipeline.Name, From: r.address, Message: e.input, Tag: e.tag, Number: e.attempt, Before: e.span(),
 	})
 	e.input.Headers.shared = true
 	e.message.Headers = e.input.Headers

@@ -30,7 +30,9 @@ type worker struct {
 	emit   func(*Message)
 	to     []recipient
 	corked []Corker
-	depth  int // branches inside branches
+	depth  int       // branches inside branches
+	copies []Message // room for copies of inputs
+	ahead  int       // how many entries are likely to need one, that at work included
 }
 
 // send is one message for one sink.
@@ -153,11 +155,14 @@ func (w *worker) step(g *graph, i int, m *Message) *Failure {
 	} else if !applies {
 		return w.step(g, i+1, m)
 	}
+	before := m
+	if !s.reads {
+		m = w.own(m)
+	}
 	if s.node.Aggregator != nil {
 		return w.join(g, i, m)
 	}
-	before := m
-	if s.keepsInput {
+	if s.keepsInput && before == m {
 		before = m.Clone()
 	}
 	start, id := len(w.buf), m.Properties.MessageID
@@ -172,7 +177,7 @@ func (w *worker) step(g *graph, i int, m *Message) *Failure {
 		return nil
 	case 1:
 	default:
-		giveIDs(id, w.buf[start:])
+		w.giveIDs(id, w.buf[start:])
 	}
 	return w.stepAll(g, i+1, start)
 }
@@ -200,8 +205,10 @@ func (w *worker) watched(g *graph, s *stage, m *Message) error {
 
 // giveIDs gives messages that came of one the ids ID/1, ID/2, …, so that a consumer can tell them apart, and knows them again
 // when they come twice. Ids that a stage gave stay.
-func giveIDs(id string, parts []*Message) {
-	for k, m := range parts {
+func (w *worker) giveIDs(id string, parts []*Message) {
+	for k := range parts {
+		m := w.own(parts[k])
+		parts[k] = m
 		numbered := id + "/" + strconv.Itoa(k+1)
 		if id != "" && m.Properties.MessageID == id && len(numbered) <= maxID {
 			m.Properties.MessageID = numbered
@@ -241,6 +248,7 @@ func (w *worker) stageFailed(g *graph, i int, m *Message, err error) *Failure {
 		return nil
 	case OnErrorSend:
 		w.run.tolerated(f, m)
+		m = w.own(m)
 		m.failure, m.targets = f, s.errorTarget
 		return w.deliver(g, m)
 	default:
@@ -281,6 +289,22 @@ func (w *worker) send(s *sink, m *Message) {
 	if w.e.skip&s.bit == 0 {
 		w.sends = append(w.sends, send{s, m})
 	}
+}
+
+// own returns a message that may be changed: m, or a copy of it where it is the input of its entry.
+func (w *worker) own(m *Message) *Message {
+	e := m.entry
+	if m != e.input {
+		return m
+	}
+	if len(w.copies) == 0 {
+		w.copies = make([]Message, max(w.ahead, 1))
+	}
+	c := &w.copies[0]
+	w.copies = w.copies[1:]
+	m.cloneTo(c)
+	e.message = c
+	return c
 }
 
 // maxDepth bounds how many branches a message passes, so that branches that lead to each other end.
@@ -379,6 +403,7 @@ func (w *worker) flush() {
 		e.release()
 	}
 	w.done = w.done[:0]
+	w.copies = nil // what is left would keep the messages beside it
 }
 
 func (w *worker) sendAll() {

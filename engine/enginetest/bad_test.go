@@ -19,6 +19,10 @@ func (f stageFunc) Process(ctx context.Context, m *engine.Message, emit func(*en
 	return f(ctx, m, emit)
 }
 
+type reader struct{ stageFunc }
+
+func (reader) OnlyReads() {}
+
 type sinkFunc func(context.Context, *engine.Message, func(error))
 
 func (f sinkFunc) Send(ctx context.Context, m *engine.Message, done func(error)) { f(ctx, m, done) }
@@ -48,6 +52,11 @@ var bad = map[string]struct {
 		emit(m)
 		return nil
 	}), "changed another message"},
+	"changes what it only reads": {reader{func(_ context.Context, m *engine.Message, emit func(*engine.Message)) error {
+		m.RoutingKey = "changed"
+		emit(m)
+		return nil
+	}}, "is an engine.Reader, and changed a message"},
 	"emits nil": {stageFunc(func(_ context.Context, _ *engine.Message, emit func(*engine.Message)) error {
 		emit(nil)
 		return nil
@@ -110,11 +119,11 @@ func TestBad(t *testing.T) {
 
 func TestOneThatIsBad(t *testing.T) {
 	switch c := bad[os.Getenv("BAD")].component.(type) {
-	case stageFunc:
+	case engine.Stage:
 		enginetest.TestStage(t, func() engine.Stage { return c })
-	case sinkFunc:
+	case engine.Sink:
 		enginetest.TestSink(t, func(*testing.T) enginetest.SinkCase { return enginetest.SinkCase{Sink: c} })
-	case sourceFunc:
+	case engine.Source:
 		enginetest.TestSource(t, func(*testing.T) enginetest.SourceCase {
 			return enginetest.SourceCase{Source: c, Publish: func(...*engine.Message) {}, Left: func(int) int { return 0 }}
 		})

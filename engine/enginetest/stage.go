@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -88,6 +89,16 @@ func stageShares(t *testing.T, s engine.Stage, messages []*engine.Message) {
 		}
 		if d := Diff(want, shared); d != "" {
 			t.Errorf("the stage changed another message through what they share: %s", d)
+		}
+		if _, reads := s.(engine.Reader); !reads {
+			continue
+		}
+		d := Diff(want, m)
+		if m.RoutingKey != want.RoutingKey {
+			d = fmt.Sprintf("routing key: want %q, got %q", want.RoutingKey, m.RoutingKey)
+		}
+		if d != "" {
+			t.Errorf("the stage says that it is an engine.Reader, and changed a message: %s", d)
 		}
 	}
 }

@@ -15,10 +15,16 @@ type Config struct {
 // Stage drops messages on purpose. Process may be called from many goroutines.
 type Stage struct{}
 
-var _ engine.Stage = Stage{}
+var (
+	_ engine.Stage  = Stage{}
+	_ engine.Reader = Stage{}
+)
 
 // New makes the stage. It cannot fail.
 func New(Config) (Stage, error) { return Stage{}, nil }
+
+// OnlyReads implements [engine.Reader].
+func (Stage) OnlyReads() {}
 
 // KeepsBody says that messages leave with the body that they came with, but for what is assigned.
 func (Stage) KeepsBody() {}

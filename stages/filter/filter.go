@@ -19,7 +19,10 @@ type Config struct {
 // Stage keeps or drops messages. Process may be called from many goroutines.
 type Stage struct{ keep expr.Bool }
 
-var _ engine.Stage = (*Stage)(nil)
+var (
+	_ engine.Stage  = (*Stage)(nil)
+	_ engine.Reader = (*Stage)(nil)
+)
 
 // New makes the stage. It returns an error if c.Keep is not set.
 func New(c Config) (*Stage, error) {
@@ -28,6 +31,9 @@ func New(c Config) (*Stage, error) {
 	}
 	return &Stage{keep: c.Keep}, nil
 }
+
+// OnlyReads implements [engine.Reader].
+func (*Stage) OnlyReads() {}
 
 // KeepsBody says that messages leave with the body that they came with, but for what is assigned.
 func (*Stage) KeepsBody() {}

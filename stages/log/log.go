@@ -30,7 +30,10 @@ type Stage struct {
 	log     *slog.Logger
 }
 
-var _ engine.Stage = (*Stage)(nil)
+var (
+	_ engine.Stage  = (*Stage)(nil)
+	_ engine.Reader = (*Stage)(nil)
+)
 
 // New makes the stage. It returns an error if c.Message is not set, or if c.Level is none of debug,
 // info, warn, error; an empty level is info.
@@ -46,6 +49,9 @@ func New(c Config) (*Stage, error) {
 	}
 	return s, nil
 }
+
+// OnlyReads implements [engine.Reader].
+func (*Stage) OnlyReads() {}
 
 // KeepsBody says that messages leave with the body that they came with, but for what is assigned.
 func (*Stage) KeepsBody() {}

@@ -35,7 +35,10 @@ type Stage struct {
 	fallback []engine.Target
 }
 
-var _ engine.Stage = (*Stage)(nil)
+var (
+	_ engine.Stage  = (*Stage)(nil)
+	_ engine.Reader = (*Stage)(nil)
+)
 
 // New makes the stage. It returns an error if there is neither a case nor a default, or if one of
 // them does not say where to.
@@ -60,6 +63,9 @@ func New(c Config) (*Stage, error) {
 	}
 	return s, nil
 }
+
+// OnlyReads implements [engine.Reader].
+func (*Stage) OnlyReads() {}
 
 // KeepsBody says that messages leave with the body that they came with, but for what is assigned.
 func (*Stage) KeepsBody() {}

@@ -19,7 +19,10 @@ type Config struct {
 // Stage splits messages. Process may be called from many goroutines.
 type Stage struct{ each expr.Value }
 
-var _ engine.Stage = (*Stage)(nil)
+var (
+	_ engine.Stage  = (*Stage)(nil)
+	_ engine.Reader = (*Stage)(nil)
+)
 
 // New makes the stage. It returns an error if c.Each is not set.
 func New(c Config) (*Stage, error) {
@@ -28,6 +31,9 @@ func New(c Config) (*Stage, error) {
 	}
 	return &Stage{each: c.Each}, nil
 }
+
+// OnlyReads implements [engine.Reader].
+func (*Stage) OnlyReads() {}
 
 // Process emits a message for each element of the list, in the list's order. An element that comes
 // from the body leaves byte for byte as it is written there.
