@@ -15,11 +15,10 @@ type splice struct {
 // splice changes the body without reading it again, which takes that the scan has found every object that something is written into.
 // It reports false where that is not so: the rewriter then does it, or says why it cannot be done.
 func (x *Edit) splice(e *env, w *rewriter, v *view) (done bool, err *Error) {
-	base := len(e.splices)
 	if x.removes || v.doubled || !v.splices(e, x.body) {
 		return false, nil
 	}
-	list := e.splices[base:]
+	list := e.splices
 	slices.SortFunc(list, func(a, b splice) int { return a.start - b.start })
 	for i := range list {
 		s := &list[i]
