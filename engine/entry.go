@@ -106,8 +106,8 @@ func (e *entry) begin() {
 	}
 }
 
-// again returns a copy of the message as it came in.
-func (e *entry) again() *Message {
+// asItCame returns a copy of the message as it came in.
+func (e *entry) asItCame() *Message {
 	m := e.input.Clone()
 	m.targets = nil
 	return m

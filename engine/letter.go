@@ -91,7 +91,7 @@ func (r *run) bury(e *entry, f *Failure, s *sink) {
 
 // sendLetter sends in a goroutine of its own: the caller is often the one that the sink would wait for.
 func (r *run) sendLetter(e *entry) {
-	m := e.again()
+	m := e.asItCame()
 	m.entry, m.failure = e, e.letter
 	e.failure.Store(nil)
 	e.owed.Store(1)

@@ -77,14 +77,12 @@ func (c *calls) count(component string, m *engine.Message) int {
 }
 
 // marking is a tracer that sets headers, as one that propagates a trace does, and follows nothing.
-type marking struct{}
+type marking struct{ declining }
 
 func (marking) Process(a engine.Attempt) engine.Span {
 	a.Message.Headers.Set("attempt", int64(a.Number))
 	return nil
 }
-
-func (marking) Group(string, *engine.StageNode, []engine.Span) engine.Span { return nil }
 
 // sunk remembers what arrived as a text, and fails at first.
 type sunk struct {

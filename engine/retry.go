@@ -168,7 +168,7 @@ func (r *run) mayRetry(retry *Retry, e *entry, f *Failure) bool {
 	if retry.When == nil {
 		return !f.Permanent
 	}
-	m := e.again()
+	m := e.asItCame()
 	m.failure = f
 	again, err := retry.wants(m)
 	if err != nil {
@@ -204,7 +204,7 @@ func rounded(d time.Duration) string {
 
 // delay hands a message to the delayer, in a goroutine of its own: it may have to wait for room.
 func (r *run) delay(e *entry, pause time.Duration) {
-	m := e.again()
+	m := e.asItCame()
 	m.Headers.Set(RetryHeader, r.record(e.history))
 	var publish Span
 	if span := e.span(); span != nil {
@@ -302,7 +302,7 @@ func (r *run) again(e *entry) {
 
 // retake takes the message of a delivery into the lanes as it came in.
 func (r *run) retake(e *entry) {
-	e.message = e.again()
+	e.message = e.asItCame()
 	e.begin()
 	r.take([]*entry{e})
 }

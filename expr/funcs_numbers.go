@@ -168,8 +168,9 @@ func roundLong(f float64, digits int) float64 {
 	return math.Copysign(rounded, f)
 }
 
-// roundShort does without the decimal where that cannot matter: f times a power of ten is off by less than a thousandth of what would
-// move it over a half, and what it is rounded to and the power are both exact, so that their quotient is the nearest to the decimal.
+// roundShort does without the decimal where that cannot matter: below most, f times a power of ten is off from the decimal's by 2⁻¹² at the
+// most (two roundings of a part in 2⁵³), an eighth of what is kept clear of a half; and what it is rounded to and the power are both exact,
+// so that their quotient is the nearest to the decimal.
 func roundShort(f float64, digits int) (rounded float64, ok bool) {
 	const most, near = 1 << 40, 1.0 / (1 << 9)
 	if digits >= len(powersOfTen) {
