@@ -369,6 +369,31 @@ func TestDecoded(t *testing.T) {
 	}
 }
 
+func TestTakeDecoded(t *testing.T) {
+	m := engine.NewMessage([]byte("x"), nil)
+	if m.TakeDecoded() != nil {
+		t.Error("nobody has decoded it")
+	}
+	m.SetDecoded("decoded")
+	if m.TakeDecoded() != "decoded" || m.Decoded() != nil || m.TakeDecoded() != nil {
+		t.Error("it is not given up to the first who takes it")
+	}
+	m.SetDecoded("shared")
+	c := m.Clone()
+	if m.TakeDecoded() != nil || c.TakeDecoded() != nil || m.Decoded() != "shared" || c.Decoded() != "shared" {
+		t.Error("one of two takes what both have")
+	}
+	c.SetDecoded("its own")
+	if c.TakeDecoded() != "its own" || m.TakeDecoded() != nil {
+		t.Error("what a clone has decoded since is not its own")
+	}
+	m.SetDecoded("of another body")
+	m.Body = []byte("y")
+	if m.TakeDecoded() != nil {
+		t.Error("it is taken for another body")
+	}
+}
+
 func TestErrors(t *testing.T) {
 	base := errors.New("base")
 	wrapped := fmt.Errorf("outer: %w", engine.Permanent(engine.WithKind(engine.KindSchema, base)))

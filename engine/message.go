@@ -22,11 +22,12 @@ type Message struct {
 	Headers Headers
 	// Exchange and RoutingKey are those that the message was published with.
 	Exchange, RoutingKey string
-	// Redelivered reports that the broker has delivered this message before.
-	Redelivered bool
 	// DeliveryCount is the number of failed deliveries that the broker has counted (quorum queues), or 0.
 	DeliveryCount int64
+	// Redelivered reports that the broker has delivered this message before.
+	Redelivered bool
 
+	sole       bool // no clone has what is in decoded
 	entry      *entry
 	targets    []Target
 	failure    *Failure
@@ -73,16 +74,16 @@ func (m *Message) Clone() *Message {
 }
 
 func (m *Message) cloneTo(c *Message) {
-	if !m.Headers.shared { // else many goroutines may be reading it
-		m.Headers.shared = true
+	if !m.Headers.shared || m.sole { // else many goroutines may be reading it
+		m.Headers.shared, m.sole = true, false
 	}
 	*c = *m
 }
 
 // SetDecoded keeps what a decoder made of the present Body, so that the next reader need not decode
-// again. v must be safe to read from many goroutines: clones share it.
+// again. v must be safe to read from many goroutines: clones share it. No other message has it yet.
 func (m *Message) SetDecoded(v any) {
-	m.decoded, m.decodedFor = v, m.Body
+	m.decoded, m.decodedFor, m.sole = v, m.Body, true
 }
 
 // Decoded returns what SetDecoded kept, or nil once Body has been replaced.
@@ -91,6 +92,17 @@ func (m *Message) Decoded() any {
 		return nil
 	}
 	return m.decoded
+}
+
+// TakeDecoded is Decoded for a caller that is going to change what it returns, and that message no longer has then: it returns nil where
+// a clone has it, too.
+func (m *Message) TakeDecoded() any {
+	v := m.Decoded()
+	if v == nil || !m.sole {
+		return nil
+	}
+	m.decoded, m.decodedFor = nil, nil
+	return v
 }
 
 // Failure returns what went wrong with the message, on its way to a sink that takes failed

@@ -165,6 +165,48 @@ func TestReaders(t *testing.T) {
 	})
 }
 
+// TestDecodedOnce: what a stage that only reads has decoded goes on to the one that changes it; another attempt begins without.
+func TestDecodedOnce(t *testing.T) {
+	attempts := 0
+	decode := reader{stageFunc(func(_ context.Context, m *engine.Message, emit func(*engine.Message)) error {
+		if m.Decoded() != nil {
+			t.Error("an attempt begins with what the last one decoded")
+		}
+		m.SetDecoded(new(int))
+		emit(m)
+		return nil
+	})}
+	change := stageFunc(func(_ context.Context, m *engine.Message, emit func(*engine.Message)) error {
+		n, ok := m.TakeDecoded().(*int)
+		if !ok || *n != 0 {
+			t.Errorf("what was decoded is %v", n)
+			return nil
+		}
+		*n++
+		if attempts++; attempts < 3 {
+			return errors.New("not now")
+		}
+		m.SetDecoded(n)
+		emit(m)
+		return nil
+	})
+	bubble(t, func() {
+		sink := &sunk{name: "out", calls: new(calls)}
+		p := &engine.Pipeline{
+			Name: "p", Source: enginetest.NewSource(messages("m")...),
+			Retry:  &engine.Retry{Attempts: 3, Min: time.Second, Max: time.Second, Factor: 1},
+			Stages: []engine.StageNode{{Kind: "test", Name: "decode", Stage: decode}, {Kind: "test", Name: "change", Stage: change}},
+			Sinks:  []engine.SinkNode{{Kind: "test", Name: "out", Sink: sink}},
+		}
+		if err := runner(t, engine.RunOptions{}, p).Run(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	if attempts != 3 {
+		t.Errorf("%d attempts", attempts)
+	}
+}
+
 // chainOf makes a pipeline of the steps with three sinks: one that takes every message, one that takes what is sent to it, and one for
 // what has failed.
 func chainOf(steps []step, sinkFails []int, marked bool) (*engine.Pipeline, []*sunk) {

@@ -302,7 +302,11 @@ func (w *worker) own(m *Message) *Message {
 	}
 	c := &w.copies[0]
 	w.copies = w.copies[1:]
+	sole := m.sole
 	m.cloneTo(c)
+	if sole { // it goes with the copy: another attempt decodes again
+		c.sole, m.decoded, m.decodedFor = true, nil, nil
+	}
 	e.message = c
 	return c
 }

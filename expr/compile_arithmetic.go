@@ -60,6 +60,10 @@ func product(l, r node) func(*env) (float64, bool) {
 // quickly gives a node a short way to its value, which may find that it does not lead there.
 func (n *node) quickly(short func(*env) (float64, bool)) {
 	eval, at := n.eval, n.at
+	n.number = func(e *env) (num, bool) {
+		f, ok := short(e)
+		return num{floatBits(f), true}, ok
+	}
 	n.eval = func(e *env) (value, *Error) {
 		if f, ok := short(e); ok {
 			return floatValue(f), nil

@@ -16,23 +16,26 @@ type shared struct {
 	value  Value
 	fields Map
 	edit   *Edit
+	count  *Edit // which leaves what is decoded behind
 }
 
 func compileShared(t *testing.T) shared {
 	t.Helper()
 	scope := NewScope(nil)
+	one, d0 := scope.Assignments(parsed(t, `{body.zero = body.zero + 1}`))
+	count := NewEdit(one, Paths{})
 	keep, d1 := scope.Bool(parsed(t, `body.n % 2 == 0 && contains(["a", "b"], body.kind) && length([for v in body.list : v if v > body.n]) == 2`))
 	key, d2 := scope.String(parsed(t, `"${lower(body.kind)}.${body.n}.%{ for v in body.list }${v}%{ endfor }"`))
 	value, d3 := scope.Value(parsed(t, `{list = body.list[*], n = body.list[body.zero], text = "${body.n}"}`))
 	fields, d4 := scope.Map(parsed(t, `{n = body.n, kind = upper(body.kind), header = msg.headers.h}`))
 	set, d5 := scope.Assignments(parsed(t, `{body.sum = body.n + body.list[0], msg.headers["h"] = body.kind}`))
 	unset, d6 := scope.Paths(parsed(t, `[body.kind]`))
-	for i, d := range []interface{ HasErrors() bool }{d1, d2, d3, d4, d5, d6} {
+	for i, d := range []interface{ HasErrors() bool }{d0, d1, d2, d3, d4, d5, d6} {
 		if d.HasErrors() {
 			t.Fatal(i, d)
 		}
 	}
-	return shared{keep, key, value, fields, NewEdit(set, unset)}
+	return shared{keep, key, value, fields, NewEdit(set, unset), count}
 }
 
 // check evaluates everything for one message, and says what is not as it must be.
@@ -62,10 +65,15 @@ func (s shared) check(m *engine.Message, n int) error {
 
 // change edits a message, and says what is not as it must be.
 func (s shared) change(m *engine.Message, n int) error {
+	for range 3 {
+		if err := s.count.Apply(m); err != nil {
+			return err
+		}
+	}
 	if err := s.edit.Apply(m); err != nil {
 		return err
 	}
-	want := fmt.Sprintf(`{"n": %d, "list": [%d, %d], "zero": 0,"sum":%d}`, n, n+1, n+2, n+n+1)
+	want := fmt.Sprintf(`{"n": %d, "list": [%d, %d], "zero": 3,"sum":%d}`, n, n+1, n+2, n+n+1)
 	if h, _ := m.Headers.Get("h"); string(m.Body) != want || h != "b" {
 		return fmt.Errorf("the body is %s and the header %v, not %s and b", m.Body, h, want)
 	}

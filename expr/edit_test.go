@@ -167,8 +167,22 @@ func TestEditAgainstModel(t *testing.T) {
 			return slices.ContainsFunc(drawn.unsets, func(u []string) bool { return isPrefix(u, s.path) })
 		})
 		about := fmt.Sprintf("%q\nset %s\nunset %s\n", body, drawn.set, drawn.unset)
-		m := engine.NewMessage([]byte(body), nil)
-		err := drawn.compile(t).Apply(m)
+		m, edit := engine.NewMessage([]byte(body), nil), drawn.compile(t)
+		clone := rapid.SampledFrom([]string{"", "before it is decoded", "after it is decoded"}).Draw(t, "clone")
+		var other *engine.Message
+		if clone == "before it is decoded" {
+			other = m.Clone()
+		}
+		if edit.scope != nil && rapid.Bool().Draw(t, "decoded before") {
+			scanned(m, edit.scope)
+		}
+		if clone == "after it is decoded" {
+			other = m.Clone()
+		}
+		err := edit.Apply(m)
+		if other != nil {
+			checkView(t, other, about+"of a clone: ")
+		}
 		mo := &model{t: t, text: body}
 		want, impossible := mo.apply(readJSON(t, body), kept, drawn.unsets)
 		switch got := string(m.Body); {
@@ -189,6 +203,13 @@ func TestEditAgainstModel(t *testing.T) {
 		}
 		checkView(t, m, about)
 	})
+}
+
+// scanned has what a scope's expressions read of a message scanned.
+func scanned(m *engine.Message, s *Scope) {
+	e := enter(m)
+	defer e.leave()
+	e.view(&s.paths)
 }
 
 func isSubsequence(part, whole string) bool {

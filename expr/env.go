@@ -94,7 +94,10 @@ func enter(m *engine.Message) *env {
 
 // leave gives the env back without anything that belongs to the message. It runs after a panic too.
 func (e *env) leave() {
-	e.message, e.seen, e.made, e.opened = nil, nil, nil, [2]opened{}
+	e.message, e.seen, e.made = nil, nil, nil
+	if e.opened[0].composite != nil || e.opened[1].composite != nil {
+		e.opened = [2]opened{}
+	}
 	clear(e.locals)
 	clear(e.args[:cap(e.args)]) // calls have shortened it
 	clear(e.fields)
@@ -181,7 +184,7 @@ func (e *env) keep(text []byte) string {
 }
 
 // view is a message's body as JSON: checked, with the places of the values that a scope's expressions
-// refer to. It is not changed once the evaluation that made it has ended; clones of a message share it.
+// refer to. It is not changed while clones of a message share it.
 type view struct {
 	body  []byte
 	paths *pathSet

@@ -25,6 +25,8 @@ type tableFunction struct {
 	bind func(first value, at *place) (builtin, *Error)
 	// text, where there is one, appends the result to text that is being made.
 	text func(dst []byte, args []value) []byte
+	// shorten, where there is one, gives a call a shorter way to its value, if its arguments allow that.
+	shorten func(n *node, args []node, at *site)
 	// group is set when the table is made.
 	group string
 }
@@ -304,6 +306,9 @@ func (c *compiler) tableCall(f *tableFunction, n node, args []node, expand bool)
 	}
 	if f.text != nil && !expand {
 		n.text = f.appendTo(args, at)
+	}
+	if f.shorten != nil && !expand {
+		f.shorten(&n, args, at)
 	}
 	return n
 }

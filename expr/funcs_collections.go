@@ -18,6 +18,7 @@ var collectionFunctions = []tableFunction{
 		doc:     "Whether an element of the list is equal to the value.",
 		example: `contains(["a", "b"], "b")`,
 		call:    contains,
+		shorten: shortenContains,
 	},
 	{
 		name: "keys", params: []param{{"object", objectParam}}, least: 1,
@@ -167,6 +168,29 @@ func length(e *env, args []value, at *site) (value, *Error) {
 func contains(e *env, args []value, at *site) (value, *Error) {
 	i, err := position(e, args, at)
 	return boolValue(i >= 0), err
+}
+
+// shortenContains looks for strings in a list of strings that is written there.
+func shortenContains(n *node, args []node, at *site) {
+	list := args[0].constant
+	if list == nil || list.kind != kindList || list.isRaw() {
+		return
+	}
+	texts := make([]string, len(list.ref.items))
+	for i, item := range list.ref.items {
+		if item.kind != kindString {
+			return
+		}
+		texts[i] = item.str
+	}
+	wanted := args[1].eval
+	*n = n.testing(func(e *env) (bool, *Error) {
+		v, err := wanted(e)
+		if err != nil || v.kind != kindString {
+			return false, err
+		}
+		return slices.Contains(texts, v.str), e.look(len(v.str)+comparisonCost*len(texts), &at.place)
+	})
 }
 
 // position returns where in a list an element is that is equal to a value, or -1.

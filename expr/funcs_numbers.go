@@ -42,6 +42,7 @@ var numberFunctions = []tableFunction{
 		doc:     "The number rounded to digits after the point (none unless given), halves away from zero. It rounds the number as it is written in decimal: round(2.675, 2) is 2.68.",
 		example: `round(2.675, 2)`,
 		call:    round,
+		shorten: shortenRound,
 	},
 	{
 		name: "sum", params: []param{{"numbers", listParam}}, least: 1,
@@ -140,6 +141,24 @@ func round(_ *env, args []value, at *site) (value, *Error) {
 		return wholeValue(f), nil
 	}
 	return floatValue(f), nil
+}
+
+// shortenRound rounds what most often is a short number to a number of digits that is written there.
+func shortenRound(n *node, args []node, _ *site) {
+	if len(args) < 2 || args[0].number == nil || args[1].constant == nil || args[1].constant.kind != kindInt {
+		return
+	}
+	number, digits := args[0].number, args[1].constant.int()
+	if digits < 1 || digits > maxDigits {
+		return
+	}
+	n.quickly(func(e *env) (float64, bool) {
+		f, ok := number(e)
+		if !ok || !f.fraction {
+			return 0, false
+		}
+		return roundShort(floatFrom(f.bits), int(digits))
+	})
 }
 
 // roundDecimal rounds the shortest decimal that f is written as, halves away from zero.

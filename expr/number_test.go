@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"testing"
+
+	"github.com/pipeamqp/pipe/engine"
 )
 
 // TestShortNumbers holds the quick ways of reading and writing numbers against strconv.
@@ -81,6 +83,18 @@ func TestRoundShort(t *testing.T) {
 	for _, f := range []float64{0.5, -2.5, 1.005, 0.125, math.Inf(1), math.NaN(), 1e300, 1 << 41} {
 		if rounded, ok := roundShort(f, 2); ok && floatBits(rounded) != floatBits(roundLong(f, 2)) {
 			t.Errorf("%v is rounded to %v", f, rounded)
+		}
+	}
+}
+
+// TestRoundIsWhole: what is rounded to no digits is a whole number to whoever asks for its type, as a header does.
+func TestRoundIsWhole(t *testing.T) {
+	m := engine.NewMessage([]byte(`{"f": 2.5}`), nil)
+	for source, want := range map[string]any{
+		`round(body.f * 1.5)`: int64(4), `round(body.f * 1.5, 0)`: int64(4), `round(body.f, 0)`: int64(3), `round(body.f * 1.5, 2)`: 3.75, `round(body.f * 2, 1)`: 5.0,
+	} {
+		if got, err := MustParseValue(source).Eval(m); err != nil || got != want {
+			t.Errorf("%s is %T %v (%v), not %T %v", source, got, got, err, want, want)
 		}
 	}
 }

@@ -41,7 +41,7 @@ func (x *Edit) splice(e *env, w *rewriter, v *view) (done bool, err *Error) {
 	w.flush(len(w.src))
 	c := change{body: w.out}
 	if x.scope.reads > x.readsBefore {
-		c.view = v.after(w.out, list)
+		c.view = v.after(e, w.out, list)
 	}
 	e.changes = append(e.changes, c)
 	return true, nil
@@ -84,9 +84,14 @@ func (v *view) present(n *editNode, seen []bool) []bool {
 }
 
 // after is the view of the body that the splices made: what they wrote is scanned, all else has only moved. It is nil where the new body
-// is nested too deeply.
-func (v *view) after(body []byte, list []splice) *view {
-	next := newView(body, v.paths)
+// is nested too deeply. It is v itself where no clone of the message has that.
+func (v *view) after(e *env, body []byte, list []splice) *view {
+	next, _ := e.message.TakeDecoded().(*view)
+	if next == v {
+		next.body = body
+	} else {
+		next = newView(body, v.paths)
+	}
 	for i := range v.spans {
 		if s := v.spans[i]; s.kind != kindMissing {
 			s.start, s.end = moved(s.start, list), moved(s.end, list)
