@@ -29,7 +29,8 @@ type chunk struct {
 // entry is one delivery on its way: how many outcomes it owes, and the worst so far. It starts as
 // lost, so that a path that forgets it fails closed.
 //
-// An entry with members stands for a group: its outcome is theirs.
+// An entry with members stands for a group: its outcome is theirs. There is one for each message under way: what few of them need is in
+// trouble.
 type entry struct {
 	run     *run
 	chunk   *chunk
@@ -40,17 +41,12 @@ type entry struct {
 	message *Message // the one at work: the input, until something is about to change it
 	input   *Message // as it came, for another attempt
 	history
-	holds int    // how often it has been held
-	sent  uint64 // the sinks that it was sent to in this attempt
-
-	letter    *Failure // why it is given up, once it is
-	letterTo  *sink
-	letterCut int // how much the letter leaves out
+	sent uint64 // the sinks that it was sent to in this attempt
 
 	owed     atomic.Int32
-	failure  atomic.Pointer[Failure]
-	failedAt atomic.Uint64 // the sinks that have failed in this attempt
 	settled  atomic.Bool
+	failure  atomic.Pointer[Failure]
+	failedAt atomic.Uint64          // the sinks that have failed in this attempt
 	traced   atomic.Pointer[traced] // the span of the attempt at work
 }
 

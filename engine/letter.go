@@ -43,7 +43,7 @@ func (r *run) explain(m *Message, e *entry, f *Failure, level int) {
 	var in *Message
 	if e.members == nil {
 		in = e.input
-		if !e.first.IsZero() {
+		if e.trouble != nil && !e.first.IsZero() {
 			first = e.first
 		}
 	} else {

@@ -72,9 +72,19 @@ const (
 // history is what is known of a delivery from earlier attempts.
 type history struct {
 	attempt int
-	skip    uint64    // the sinks that have confirmed all of it
-	first   time.Time // when it failed first
-	due     time.Time // when it is to be tried again; zero: now
+	skip    uint64 // the sinks that have confirmed all of it
+	*trouble
+}
+
+// trouble is what there is of a delivery once an attempt has failed; until then it is nil.
+type trouble struct {
+	first time.Time // when it failed first
+	due   time.Time // when it is to be tried again; zero: now
+	holds int       // how often it has been held
+
+	letter    *Failure // why it is given up, once it is
+	letterTo  *sink
+	letterCut int // how much the letter leaves out
 }
 
 // recall takes the history of a message off it.
@@ -89,7 +99,7 @@ func (r *run) recall(m *Message) (h history) {
 		return h // another pipeline's
 	}
 	h.attempt = int(max(0, min(number(table[retryAttempt]), 1<<30)))
-	h.first, h.due = moment(table[retryFirst]), moment(table[retryDue])
+	h.trouble = &trouble{first: moment(table[retryFirst]), due: moment(table[retryDue])}
 	names, _ := table[retryDone].([]any)
 	for _, name := range names {
 		if path, ok := name.(string); ok {
@@ -309,17 +319,17 @@ func (r *run) retake(e *entry) {
 
 // early keeps back what has come before it is due. The delayer may have held it for less than the whole pause.
 func (r *run) early(entries []*entry) []*entry {
-	if !slices.ContainsFunc(entries, func(e *entry) bool { return !e.due.IsZero() }) {
+	if !slices.ContainsFunc(entries, (*entry).waits) {
 		return entries
 	}
 	now := time.Now()
 	ready := entries[:0]
 	for _, e := range entries {
-		left := e.due.Sub(now)
-		if e.due.IsZero() || left <= 0 {
+		if !e.waits() || !now.Before(e.due) {
 			ready = append(ready, e)
 			continue
 		}
+		left := e.due.Sub(now)
 		e.attempt-- // this is none
 		if r.delayer != nil && left >= r.delayer.Shortest() {
 			r.delay(e, left)
@@ -329,6 +339,9 @@ func (r *run) early(entries []*entry) []*entry {
 	}
 	return ready
 }
+
+// waits reports whether a delivery was to be tried again at a certain time.
+func (e *entry) waits() bool { return e.trouble != nil && !e.due.IsZero() }
 
 func (r *run) dueNow(e *entry) {
 	if r.stopping.Load() || e.settler.Stale() {
@@ -353,6 +366,9 @@ func (e *entry) remember() {
 	e.skip |= e.sent &^ e.failedAt.Load()
 	e.sent = 0
 	e.failedAt.Store(0)
+	if e.trouble == nil {
+		e.trouble = new(trouble)
+	}
 	if e.first.IsZero() {
 		e.first = time.Now()
 	}

@@ -3,6 +3,7 @@ package expr
 import (
 	"bytes"
 	"encoding/json"
+	"math/rand/v2"
 	"reflect"
 	"strings"
 	"testing"
@@ -114,6 +115,45 @@ func TestSyntaxErrors(t *testing.T) {
 		err := checkJSON(body)
 		if err == nil || err.Error() != want {
 			t.Errorf("%q: got %v, want %s", body, err, want)
+		}
+	}
+}
+
+// TestPlainText holds the search in words and in pieces against one byte by byte.
+func TestPlainText(t *testing.T) {
+	const special = "\"\\\x00\x08\x1f" // and what looks much like it
+	others := []byte("a !#[]\x7f\x80\x9f\xa0\xa2\xdc\xff")
+	for range 50_000 {
+		src := make([]byte, rand.IntN(1<<rand.IntN(12)))
+		for i := range src {
+			src[i] = others[rand.IntN(len(others))]
+		}
+		for range rand.IntN(4) {
+			if len(src) > 0 {
+				src[rand.IntN(len(src))] = special[rand.IntN(len(special))]
+			}
+		}
+		from := rand.IntN(min(len(src), 40) + 1)
+		want := len(src)
+		if i := bytes.IndexAny(src[from:], special); i >= 0 {
+			want = from + i
+		}
+		if got := plainText(src, from); got != want {
+			t.Fatalf("in %q from %d on: %d, want %d", src, from, got, want)
+		}
+		if got := longText(src, from); got != want {
+			t.Fatalf("in %q from %d on, as a long text: %d, want %d", src, from, got, want)
+		}
+	}
+}
+
+// BenchmarkManyEscapes: a text full of escapes is not searched to its end after each.
+func BenchmarkManyEscapes(b *testing.B) {
+	src := []byte(`"` + strings.Repeat(strings.Repeat("x", 40)+`\n`, 25_000) + `"`)
+	b.SetBytes(int64(len(src)))
+	for b.Loop() {
+		if s := (scanner{src: src}); s.scan(nil) != nil {
+			b.Fatal(s.err)
 		}
 	}
 }
