@@ -176,9 +176,9 @@ func (c *compiler) loop(e *hclsyntax.ForExpr) node {
 
 func (c *compiler) loopBody(e *hclsyntax.ForExpr, l *loop, n *node) {
 	if e.CondExpr != nil {
-		cond := c.compile(e.CondExpr)
+		cond, holds := c.decision(e.CondExpr)
 		n.need(cond)
-		l.condition, l.cond = c.condition(cond), cond.at
+		l.condition, l.cond = holds, cond.at
 	}
 	if e.KeyExpr != nil {
 		key := c.compile(e.KeyExpr)

@@ -139,6 +139,15 @@ func (c *compiler) condition(n node) test {
 	return n.holds()
 }
 
+// decision compiles a condition that decides about a part of an expression, whatever that is for.
+func (c *compiler) decision(e hclsyntax.Expression) (node, test) {
+	before := c.deciding
+	c.deciding = true
+	defer func() { c.deciding = before }()
+	n := c.compile(e)
+	return n, c.condition(n)
+}
+
 const unchanging = "A condition that never changes"
 
 // warnUnchanging warns of a condition that is the same for every message, in place of what was said of its parts. One that a
@@ -200,9 +209,8 @@ func (c *compiler) logical(e *hclsyntax.BinaryOpExpr) node {
 
 // conditional compiles "? :". Only the branch that is chosen is evaluated, and it keeps its type.
 func (c *compiler) conditional(e *hclsyntax.ConditionalExpr) node {
-	cond := c.compile(e.Condition)
+	cond, holds := c.decision(e.Condition)
 	yes, no := c.lazily(e.TrueResult), c.lazily(e.FalseResult)
-	holds := c.condition(cond)
 	n := over(e.SrcRange, cond, yes, no)
 	if cond.constant != nil && !n.broken {
 		branch := chosen(n, cond, yes, no)

@@ -145,7 +145,7 @@ func TestDiagnostics(t *testing.T) {
 		`coalesce([var.nope], 1)`:       `1,14-19 error: Unknown name: var has nothing named "nope". Did you mean "none"?`,
 		`body.t ? 1 / 0 : 1`:            ``,
 		`false && 1 / 0 == 1`:           ``,
-		`true ? 1 : boddy`:              `1,12-17 error: Unknown name: There is nothing named "boddy" here. Did you mean "body"?`,
+		`true ? 1 : boddy`:              `1,1-5 warning: A condition that never changes: This is true for every message.` + "\n" + `1,12-17 error: Unknown name: There is nothing named "boddy" here. Did you mean "body"?`,
 		`max([]...)`:                    `1,1-11 error: Invalid value in expression: Cannot be called: max(numbers number...): the argument "numbers" is missing.`,
 		`max([1, "x"]...)`:              `1,5-13 error: Invalid value in expression: Not a number but a string.`,
 		`join(",", [{}])`:               `1,11-15 error: Invalid value in expression: Cannot be made a string: it is an object.`,
@@ -199,6 +199,26 @@ func TestUnchangingConditions(t *testing.T) {
 		_, diags := NewScope(startContext()).Bool(parsed(t, source))
 		if got := described(diags); got != want {
 			t.Errorf("%s:\n got %s\nwant %s", source, got, want)
+		}
+	}
+}
+
+// TestUnchangingDecisions: where a value is made, a condition in it decides too; what is only true or false does not.
+func TestUnchangingDecisions(t *testing.T) {
+	for source, want := range map[string]string{
+		`1 > 2 ? body.a : body.b`:                      `1,1-6 warning: A condition that never changes: This is false for every message.`,
+		`true ? body.a : body.b`:                       `1,1-5 warning: A condition that never changes: This is true for every message.`,
+		`{a = body.x || 1 > 2 ? 1 : 2}`:                `1,16-21 warning: A condition that never changes: This is false for every message.`,
+		`[for v in body.l : v if 1 < 2]`:               `1,25-30 warning: A condition that never changes: This is true for every message.`,
+		`"%{ if 1 < 2 }${body.a}%{ endif }"`:           `1,8-13 warning: A condition that never changes: This is true for every message.`,
+		`var.region == "EU" ? body.a : body.b`:         ``,
+		`{a = body.x || true, b = !(1 > 2)}`:           ``,
+		`[for v in body.l : {late = 1 < 2} if v.late]`: ``,
+		`body.x ? 1 < 2 : false`:                       ``,
+	} {
+		_, diags := NewScope(startContext()).Value(parsed(t, source))
+		if got := described(diags); got != want {
+			t.Errorf("%s\n got %s\nwant %s", source, got, want)
 		}
 	}
 }
