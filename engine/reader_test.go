@@ -48,12 +48,19 @@ func (s step) stage(name string, calls *calls) engine.Stage {
 		case "emits twice":
 			emit(m)
 		case "decodes":
-			m.SetDecoded(name)
+			calls.check(m)
+			m.SetDecoded(&decoded{string(m.Body)})
 		case "changes":
+			calls.check(m)
 			if strings.Contains(string(m.Body), name) || m.RoutingKey == name {
 				calls.seen.Store(true)
 			}
+			d, taken := m.TakeDecoded().(*decoded)
 			m.Body = append(slices.Clone(m.Body), name...)
+			if taken {
+				d.body = string(m.Body)
+				m.SetDecoded(d)
+			}
 			m.Headers.Set(name, string(m.Body))
 			m.RoutingKey, m.Properties.Type = name, name
 		}
@@ -65,10 +72,20 @@ func (s step) stage(name string, calls *calls) engine.Stage {
 	})
 }
 
+// decoded is what TestReaders decodes of a body; who has it alone changes it.
+type decoded struct{ body string }
+
 // calls counts how often a message has come to a component.
 type calls struct {
-	n    sync.Map
-	seen atomic.Bool // a stage has seen what it did in an earlier attempt
+	n     sync.Map
+	seen  atomic.Bool // a stage has seen what it did in an earlier attempt
+	wrong atomic.Bool // what was decoded of a message is not its body
+}
+
+func (c *calls) check(m *engine.Message) {
+	if d, ok := m.Decoded().(*decoded); ok && d.body != string(m.Body) {
+		c.wrong.Store(true)
+	}
 }
 
 func (c *calls) count(component string, m *engine.Message) int {
@@ -95,6 +112,7 @@ type sunk struct {
 }
 
 func (s *sunk) Send(_ context.Context, m *engine.Message, done func(error)) {
+	s.calls.check(m)
 	failed := ""
 	if f := m.Failure(); f != nil {
 		failed = f.Component
@@ -127,11 +145,11 @@ func TestReaders(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
 			return step{
-				Does:    rapid.SampledFrom(append(slices.Clone(readers), "changes")).Draw(t, "does"),
+				Does:    rapid.SampledFrom(append(slices.Clone(readers), "decodes", "decodes", "changes", "changes", "changes")).Draw(t, "does"),
 				OnError: rapid.SampledFrom([]engine.OnErrorAction{engine.OnErrorFail, engine.OnErrorContinue, engine.OnErrorSend}).Draw(t, "on error"),
 				Fails:   rapid.SampledFrom([]int{0, 0, 1, 2, 9}).Draw(t, "fails"),
 			}
-		}), 0, 4).Draw(rt, "steps")
+		}), 0, 5).Draw(rt, "steps")
 		sinkFails := rapid.SliceOfN(rapid.IntRange(0, 2), 3, 3).Draw(rt, "sinks fail")
 		traced := rapid.Bool().Draw(rt, "traced")
 		lanes := rapid.SampledFrom([]int{1, 3}).Draw(rt, "lanes")
@@ -153,6 +171,9 @@ func TestReaders(t *testing.T) {
 				}
 				if sinks[0].calls.seen.Load() {
 					rt.Error("another attempt began with what the last one left")
+				}
+				if sinks[0].calls.wrong.Load() {
+					rt.Error("what was decoded of one message was changed for another")
 				}
 			})
 			slices.Sort(got)
