@@ -5,7 +5,7 @@
 // a noisy machine disturbs them alike: compare the ratios. After each drain it reads what came out: a message that is lost, doubled,
 // out of order or changed fails the run.
 //
-// Usage: go run ./bench [-full] [-n messages] [-rounds n] [-only regexp] [-queue classic|quorum] [-pipe name=FILE]... [-vs COMMAND]...
+// Usage: go run ./bench [-full] [-n messages] [-rounds n] [-only regexp] [-queue classic|quorum] [-root DIR] [-pipe name=FILE]... [-vs COMMAND]...
 //
 // A command that is given with -vs is run by the shell, with AMQP_URL, BENCH_IN (a queue), BENCH_OUT (a queue) and BENCH_EXCHANGE (a
 // topic exchange), BENCH_WORKLOAD and BENCH_MESSAGES in its environment. It does the work, keeps message ids and order, and ends with
@@ -47,7 +47,7 @@ type settings struct {
 	messages, long      int
 	rounds              int
 	only                *regexp.Regexp
-	queue               string
+	queue, root         string
 	pipes               []build
 	versus              []string
 	json, svg, markdown string
@@ -64,6 +64,7 @@ func parse() (*settings, error) {
 	flag.IntVar(&s.long, "long", 1_000_000, "messages in the long queue")
 	flag.IntVar(&s.rounds, "rounds", 5, "drains of each contender")
 	flag.StringVar(&s.queue, "queue", "classic", "queue type: classic or quorum")
+	flag.StringVar(&s.root, "root", "", "the folder of a Debian system whose RabbitMQ is used, as .ci/rabbitmq4 makes and prints it (default: this system's)")
 	flag.StringVar(&s.json, "json", "", "write everything to this file as JSON")
 	flag.StringVar(&s.svg, "svg", "", "draw the CPU times to this file")
 	flag.StringVar(&s.markdown, "markdown", "", "write the tables to this file")
@@ -114,7 +115,7 @@ func run() error {
 			return err
 		}
 	}
-	node, err := rabbitmq.Start(ctx, rabbitmq.Options{})
+	node, err := rabbitmq.Start(ctx, rabbitmq.Options{Root: s.root})
 	if err != nil {
 		return err
 	}
