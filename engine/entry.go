@@ -29,8 +29,9 @@ type chunk struct {
 // entry is one delivery on its way: how many outcomes it owes, and the worst so far. It starts as
 // lost, so that a path that forgets it fails closed.
 //
-// An entry with members stands for a group: its outcome is theirs. There is one for each message under way: what few of them need is in
-// trouble.
+// An entry with members stands for a group: its outcome is theirs.
+//
+// There is one for each message under way, and so what only few of them need is kept apart, in trouble.
 type entry struct {
 	run     *run
 	chunk   *chunk

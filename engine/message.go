@@ -81,7 +81,7 @@ func (m *Message) cloneTo(c *Message) {
 }
 
 // SetDecoded keeps what a decoder made of the present Body, so that the next reader need not decode
-// again. v must be safe to read from many goroutines: clones share it. No other message has it yet.
+// again. v must be safe to read from many goroutines, because clones share it; no other message has it yet.
 func (m *Message) SetDecoded(v any) {
 	m.decoded, m.decodedFor, m.sole = v, m.Body, true
 }
@@ -94,8 +94,8 @@ func (m *Message) Decoded() any {
 	return m.decoded
 }
 
-// TakeDecoded is Decoded for a caller that is going to change what it returns, and that message no longer has then: it returns nil where
-// a clone has it, too.
+// TakeDecoded is Decoded for a caller that is going to change what it is given. The message no longer has it then; where a clone has it,
+// too, TakeDecoded returns nil, and nothing changes.
 func (m *Message) TakeDecoded() any {
 	v := m.Decoded()
 	if v == nil || !m.sole {
