@@ -12,13 +12,13 @@ type outcome struct {
 	sink      *sink
 	origin    *sink // the one that was sent to first
 	m         *Message
-	explained bool          // the headers tell of the failure already
 	slot      chan struct{} // to give back
 	tell      func(error)   // of the breaker
 	span      Span
 	began     time.Duration
-	decided   atomic.Bool
 	timer     *time.Timer
+	decided   atomic.Bool
+	explained bool // the headers tell of the failure already
 }
 
 // start hands the message to the sink.
