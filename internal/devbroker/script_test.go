@@ -1,6 +1,7 @@
 package devbroker_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -270,6 +271,23 @@ func shownValue(v any) string {
 	return fmt.Sprint(v)
 }
 
+// shownDeliveries shows what came in the order in which the broker sent it: the client library hands over what is for one consumer in order,
+// but not what is for several.
+func shownDeliveries(took []amqp.Delivery) (out []string) {
+	last := map[string]uint64{}
+	for _, d := range took {
+		if d.DeliveryTag <= last[d.ConsumerTag] {
+			out = append(out, fmt.Sprintf("#%d after #%d", d.DeliveryTag, last[d.ConsumerTag]))
+		}
+		last[d.ConsumerTag] = d.DeliveryTag
+	}
+	slices.SortStableFunc(took, func(a, b amqp.Delivery) int { return cmp.Compare(a.DeliveryTag, b.DeliveryTag) })
+	for _, d := range took {
+		out = append(out, shownDelivery(d))
+	}
+	return out
+}
+
 func shownDelivery(d amqp.Delivery) string {
 	if strings.HasPrefix(d.RoutingKey, "amq.rabbitmq.reply-to.") {
 		d.RoutingKey = "amq.rabbitmq.reply-to.x"
@@ -369,16 +387,17 @@ func init() {
 			return nil, err
 		},
 		"take": func(a *actor, s *station, w []string) (out []string, err error) {
-			late := time.After(patience)
-			for range number(w) {
+			var took []amqp.Delivery
+			for late := time.After(patience); uint64(len(took)) < number(w); {
 				select {
 				case d := <-s.delivered:
-					out = append(out, shownDelivery(d))
+					took = append(took, d)
+					continue
 				case <-late:
-					return append(out, "no more"), nil
 				}
+				return append(shownDeliveries(took), "no more"), nil
 			}
-			return out, nil
+			return shownDeliveries(took), nil
 		},
 		"none": func(a *actor, s *station, w []string) (out []string, err error) {
 			late := time.After(100 * time.Millisecond)
