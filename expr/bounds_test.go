@@ -163,3 +163,18 @@ func TestLongLists(t *testing.T) {
 		t.Errorf("%d elements, %v", len(elements), err)
 	}
 }
+
+// TestSearchesCountWhatTheyCompare: a long list that is written there may be looked into for as many elements as are found early in it, and
+// for few that are not in it.
+func TestSearchesCountWhatTheyCompare(t *testing.T) {
+	list := `["here"` + strings.Repeat(`, "not here"`, 2_000) + `]`
+	for _, item := range []string{`"here"`, `"nowhere"`} {
+		m := engine.NewMessage([]byte(`{"l": [`+strings.TrimSuffix(strings.Repeat(item+",", 20_000), ",")+`]}`), nil)
+		_, err := mustValue(t, `length([for v in body.l : v if contains(`+list+`, v)])`).Eval(m)
+		if item == `"here"` && err != nil {
+			t.Error(err)
+		} else if item != `"here"` {
+			refusedWith(t, err, tooMuch)
+		}
+	}
+}

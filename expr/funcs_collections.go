@@ -189,8 +189,20 @@ func shortenContains(n *node, args []node, at *site) {
 		if err != nil || v.kind != kindString {
 			return false, err
 		}
-		return slices.Contains(texts, v.str), e.look(len(v.str)+comparisonCost*len(texts), &at.place)
+		if err := e.look(len(v.str), at.arg(1)); err != nil {
+			return false, err
+		}
+		i := slices.Index(texts, v.str)
+		return i >= 0, e.compared(i, len(texts), &at.place)
 	})
+}
+
+// compared counts the comparisons of a search that ended at i, or found nothing among so many.
+func (e *env) compared(i, among int, at *place) *Error {
+	if i < 0 {
+		return e.look(comparisonCost*among, at)
+	}
+	return e.look(comparisonCost*(i+1), at)
 }
 
 // position returns where in a list an element is that is equal to a value, or -1.
@@ -207,11 +219,7 @@ func position(e *env, args []value, at *site) (int, *Error) {
 		wanted = wanted.full()
 	}
 	i := slices.IndexFunc(list.items, func(item value) bool { return equal(item, wanted) })
-	compared := i + 1
-	if i < 0 {
-		compared = len(list.items)
-	}
-	return i, e.look(comparisonCost*compared, &at.place)
+	return i, e.compared(i, len(list.items), &at.place)
 }
 
 // sorted returns what an object holds, in the order of its keys.
