@@ -178,7 +178,7 @@ func (c *consumer) subscribe(g *generation) (*Session, error) {
 			if err = s.ch.Qos(c.o.Prefetch, 0, false); err != nil {
 				return fmt.Errorf("set the prefetch: %w", err)
 			}
-			s.port.slot, s.port.delivered, s.port.encoded = s.inbox.slot, s.inbox.put, c.o.EncodedHeaders
+			s.port.delivered = s.inbox.put
 			s.port.listen()
 			s.ends, err = s.ch.Consume(c.o.Queue, s.tag, false, c.o.Exclusive, false, false, args)
 			return err
@@ -220,13 +220,13 @@ var (
 // deliver hands over what arrives until ctx ends or the channel or the consumer has gone, which it returns.
 func (c *consumer) deliver(ctx context.Context, s *Session) error {
 	for {
-		chunk := s.receive(ctx)
-		if len(chunk) == 0 {
+		b := s.receive(ctx, c.o.EncodedHeaders)
+		if b == nil {
 			break
 		}
-		s.handOver(chunk)
-		c.handle(chunk)
-		clear(chunk)
+		s.handOver(b.deliveries())
+		c.handle(b.deliveries())
+		b.free()
 	}
 	if ctx.Err() != nil {
 		c.finish(s)
@@ -239,15 +239,15 @@ func (c *consumer) deliver(ctx context.Context, s *Session) error {
 	return err
 }
 
-// receive returns what has arrived. It waits for the first delivery; it returns nothing when ctx has
+// receive returns what has arrived. It waits for the first delivery; it returns nil when ctx has
 // ended or there will be none.
-func (s *Session) receive(ctx context.Context) (chunk []Delivery) {
+func (s *Session) receive(ctx context.Context, encoded bool) (b *block) {
 	for ended := false; ctx.Err() == nil; {
 		if !s.ch.IsClosed() { // else the broker delivers them again
-			chunk = s.inbox.take()
+			b = s.inbox.take(encoded)
 		}
-		if len(chunk) > 0 || ended {
-			return chunk
+		if b != nil || ended {
+			return b
 		}
 		s.rest()
 		select {

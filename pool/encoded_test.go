@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math"
 	"slices"
@@ -17,16 +18,26 @@ import (
 )
 
 // delivered returns what a port makes of a message with such headers; with encoded it leaves them encoded where it can.
-func delivered(t rapid.TB, table []byte, encoded bool) Delivery {
+func delivered(t rapid.TB, table []byte, encoded bool) (d Delivery) {
 	t.Helper()
-	var got []Delivery
-	in := newInbound(bytes.NewReader(slices.Concat(deliverMethod(1), rawamqp.AppendContent(nil, 1, "id", table, "body"))))
-	p := &port{wire: &wire{in: in}, id: 1, encoded: encoded, delivered: func(d *Delivery) { got = append(got, *d) }}
-	p.listen()
-	if _, err := readSplit(in, source(1)); err != nil || len(got) != 1 {
-		t.Fatalf("%d deliveries, %v", len(got), err)
+	all := arrived(t, slices.Concat(deliverMethod(1), rawamqp.AppendContent(nil, 1, "id", table, "body")))
+	if len(all) != 1 {
+		t.Fatalf("%d deliveries", len(all))
 	}
-	return got[0]
+	all[0].delivery(&d, encoded)
+	return d
+}
+
+// arrived returns what a port takes from a stream.
+func arrived(t rapid.TB, stream []byte) (all []arrival) {
+	t.Helper()
+	in := newInbound(bytes.NewReader(stream))
+	p := &port{wire: &wire{in: in}, id: 1, delivered: func(a arrival) { all = append(all, a) }}
+	p.listen()
+	if _, err := io.Copy(io.Discard, in); err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 // TestEncodedHeadersAreTheSame expects of any headers that, encoded or decoded, they are the same: all of them, one by one, and when they are
@@ -205,8 +216,10 @@ func BenchmarkHeaders(b *testing.B) {
 			src := bytes.NewReader(nil)
 			in := newInbound(src)
 			var out []byte
-			p := &port{wire: &wire{in: in}, id: 1, encoded: encoded}
-			p.delivered = func(d *Delivery) {
+			p := &port{wire: &wire{in: in}, id: 1}
+			p.delivered = func(a arrival) {
+				var d Delivery
+				a.delivery(&d, encoded)
 				m := &Publishing{Encoded: d.Encoded, Publishing: amqp.Publishing{Headers: d.Headers, Body: d.Body}}
 				_, _ = prepare(m)
 				out = appendPublish(out[:0], 1, m, 0)

@@ -45,6 +45,8 @@ const (
 	flagType
 	flagUserID
 	flagAppID
+
+	allFlags = flagContentType<<1 - flagAppID
 )
 
 // protocolHeader is what a client begins with (section 4.2.2).

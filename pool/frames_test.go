@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"reflect"
@@ -37,14 +38,17 @@ type confirm struct {
 
 // takeAll has a port of channel 1 take what it can of what comes from src, read in pieces.
 func takeAll(src io.Reader, rnd *rand.Rand, limit int) seen {
-	return takeAllWith(&port{id: 1}, src, rnd, limit)
+	return takeAllAs(false, src, rnd, limit)
 }
 
-func takeAllWith(p *port, src io.Reader, rnd *rand.Rand, limit int) (got seen) {
+// takeAllAs has the headers encoded where they can be, or not.
+func takeAllAs(encoded bool, src io.Reader, rnd *rand.Rand, limit int) (got seen) {
 	in := newInbound(src)
 	in.setFrameMax(limit)
-	p.wire = &wire{in: in}
-	p.delivered = func(d *Delivery) {
+	p := &port{id: 1, wire: &wire{in: in}}
+	p.delivered = func(a arrival) {
+		var d Delivery
+		a.delivery(&d, encoded)
 		d.Headers = d.table()
 		got.deliveries = append(got.deliveries, d.Delivery)
 	}
@@ -257,7 +261,7 @@ func TestSettleFrames(t *testing.T) {
 // TestTheLibraryStaysAlive expects that the library sees a sign of life while a port takes everything.
 func TestTheLibraryStaysAlive(t *testing.T) {
 	in := newInbound(bytes.NewReader(slices.Concat(deliverMethod(1), rawamqp.AppendContent(nil, 1, "id", nil, ""))))
-	p := &port{wire: &wire{in: in}, id: 1, delivered: func(*Delivery) {}}
+	p := &port{wire: &wire{in: in}, id: 1, delivered: func(arrival) {}}
 	p.listen()
 	if got, err := io.ReadAll(in); err != nil || !bytes.Equal(got, heartbeat) {
 		t.Errorf("%v, % x", err, got)
@@ -278,7 +282,7 @@ func FuzzPort(f *testing.F) {
 		if !reflect.DeepEqual(got, again) && spelled(got) != spelled(again) {
 			t.Error("it matters how the bytes come")
 		}
-		encoded := takeAllWith(&port{id: 1, encoded: true}, bytes.NewReader(slices.Clone(stream)), source(seed), frameMax)
+		encoded := takeAllAs(true, bytes.NewReader(slices.Clone(stream)), source(seed), frameMax)
 		if !slices.EqualFunc(got.deliveries, encoded.deliveries, func(a, b amqp.Delivery) bool { return spelled(a.Headers) == spelled(b.Headers) }) {
 			t.Error("encoded headers are others")
 		}
@@ -290,77 +294,88 @@ func FuzzPort(f *testing.F) {
 	})
 }
 
-// TestInboxCopiesNothing expects that a delivery is handed over where it was filled in, and that a delivery that is half there when a
-// block is given away stays its consumer's.
-func TestInboxCopiesNothing(t *testing.T) {
-	in := newInbox()
-	d := in.slot()
-	in.put(d)
-	half := in.slot()
-	chunk := in.take()
-	if len(chunk) != 1 || &chunk[0] != d {
-		t.Fatal("a copy was handed over")
-	}
-	if rest := in.take(); len(rest) != 0 {
-		t.Fatalf("%d more were handed over", len(rest))
-	}
-	if len(in.blocks) != 1 {
-		t.Fatal("the block with half a delivery was given away")
-	}
-	in.put(half)
-	if chunk = in.take(); len(chunk) != 1 || &chunk[0] != half {
-		t.Error("what came next is elsewhere")
-	}
-}
-
-// TestInboxKeepsNoMoreThanItHolds expects that an inbox that is never empty does not grow, that one that is empty keeps nothing, and that all
-// comes in order, whatever the chunks.
+// TestInboxKeepsNoMoreThanItHolds expects that all comes in order, whatever the chunks; that what was taken is kept nowhere; and that an inbox
+// that is empty keeps little.
 func TestInboxKeepsNoMoreThanItHolds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := newInbox()
-		var arrived, handed uint64
+		var last, handed uint64
+		take := func() bool {
+			b := in.take(true)
+			if b == nil {
+				return false
+			}
+			defer b.free()
+			for _, d := range b.deliveries() {
+				if handed++; d.DeliveryTag != handed || d.MessageId != fmt.Sprint(handed) || string(d.Body) != d.MessageId {
+					t.Fatalf("%+v came as delivery %d", d.Delivery, handed)
+				}
+			}
+			return true
+		}
 		for range rapid.IntRange(1, 30).Draw(t, "turns") {
-			for range rapid.IntRange(0, 3*MaxChunk).Draw(t, "arrive") {
-				d := in.slot()
-				if !reflect.DeepEqual(d, &Delivery{}) {
-					t.Fatalf("a slot was not empty: %+v", d)
+			var stream []byte
+			for range rapid.IntRange(0, 5*MaxChunk).Draw(t, "arrive") {
+				last++
+				id := fmt.Sprint(last)
+				stream = rawamqp.AppendContent(append(stream, deliverMethod(last)...), 1, id, nil, id)
+			}
+			for _, a := range arrived(t, stream) {
+				in.put(a)
+			}
+			for range rapid.IntRange(0, 8).Draw(t, "take") {
+				take()
+			}
+			kept := 0
+			for _, a := range slices.Concat(in.arrived[:cap(in.arrived)], in.room[:cap(in.room)]) {
+				if a.head != nil {
+					kept++
 				}
-				arrived++
-				d.DeliveryTag = arrived
-				in.put(d)
 			}
-			half := rapid.Bool().Draw(t, "half")
-			var d *Delivery
-			if half {
-				d = in.slot()
-				d.Body = []byte("half")
-			}
-			for range rapid.IntRange(0, 4).Draw(t, "take") {
-				chunk := in.take()
-				for i := range chunk {
-					if handed++; chunk[i].DeliveryTag != handed {
-						t.Fatalf("delivery %d came, not %d", chunk[i].DeliveryTag, handed)
-					}
-				}
-				clear(chunk)
-			}
-			if half {
-				arrived++
-				d.DeliveryTag = arrived
-				in.put(d)
-			}
-			if most := int(arrived-handed)/MaxChunk + 2; len(in.blocks) > most {
-				t.Fatalf("%d blocks for %d deliveries", len(in.blocks), arrived-handed)
+			if kept != int(last-handed) {
+				t.Fatalf("%d are kept of %d that have not been taken", kept, last-handed)
 			}
 		}
-		for chunk := in.take(); len(chunk) > 0; chunk = in.take() {
-			handed += uint64(len(chunk))
-			clear(chunk)
+		for take() {
 		}
-		if handed != arrived || len(in.blocks) > 0 {
-			t.Fatalf("%d of %d came; %d blocks are kept", handed, arrived, len(in.blocks))
+		if room := cap(in.arrived) + cap(in.room); handed != last || room > 2*keepArrivals {
+			t.Fatalf("%d of %d came; there is room for %d", handed, last, room)
+		}
+		if b := freeBlocks.Get().(*block); !reflect.DeepEqual(b, new(block)) {
+			t.Fatal("a block that was freed is not empty")
 		}
 	})
+}
+
+// TestArrivalIsTwoAllocations expects that nothing is allocated for a message that comes but for what it is made of, and nothing to decode it,
+// whatever properties it has.
+func TestArrivalIsTwoAllocations(t *testing.T) {
+	m := &Publishing{Publishing: amqp.Publishing{
+		ContentType: "a", ContentEncoding: "b", DeliveryMode: 2, Priority: 1, CorrelationId: "c", ReplyTo: "d", Expiration: "5", MessageId: "e",
+		Timestamp: time.Unix(7, 0), Type: "f", UserId: "g", AppId: "h", Headers: Table{"x": "y"}, Body: []byte("body"),
+	}}
+	frames := appendPublish(nil, 1, m, 0)
+	stream := append(deliverMethod(1), frames[frameHead+int(binary.BigEndian.Uint32(frames[3:]))+1:]...)
+	src := bytes.NewReader(nil)
+	in := newInbound(src)
+	box := newInbox()
+	p := &port{id: 1, wire: &wire{in: in}, delivered: box.put}
+	p.listen()
+	in.alive = time.Now().Add(time.Hour)
+	buf := make([]byte, 16)
+	n := testing.AllocsPerRun(1000, func() {
+		src.Reset(stream)
+		in.err = nil
+		_, _ = in.Read(buf)
+		b := box.take(true)
+		if d := &b.deliveries()[0]; d.AppId != "h" || d.Encoded.Len() != 1 {
+			t.Errorf("%+v", d)
+		}
+		b.free()
+	})
+	if n > 2 {
+		t.Errorf("%v allocations", n)
+	}
 }
 
 // TestFramesComeWhole expects that frames that the library writes in pieces, and those of ports, reach the broker one by one.

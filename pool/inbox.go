@@ -1,53 +1,46 @@
 package pool
 
-import (
-	"slices"
-	"sync"
-)
+import "sync"
 
-// inbox keeps deliveries that have arrived and have not been handed over: no more than the prefetch.
-//
-// A delivery has some 400 bytes, so it is neither allocated nor copied on its way. The reader goroutine fills it in where it
-// stays, in a block; what is handed over is a part of that block; and a block with nothing left in it is the next one of
-// whichever consumer needs one. An idle consumer has none.
+// keepArrivals is how many arrivals an inbox with nothing in it keeps room for, at most.
+const keepArrivals = 4 * MaxChunk
+
+// inbox keeps what has arrived and has not been taken: no more than the prefetch. put is for one goroutine, and take for another.
 type inbox struct {
 	more chan struct{} // something has arrived
 
 	mu      sync.Mutex
-	blocks  []*block // oldest first: the first is handed over from, the last is filled
-	filling bool     // a delivery is being filled in that has not arrived whole
+	arrived []arrival
+
+	// For the goroutine that takes: what it has not taken of what had arrived when it last looked, and where that began.
+	rest, room []arrival
 }
 
-// block is room for deliveries. What is not in use is zero.
+// block is deliveries that are handed over at once. A delivery has some 400 bytes, so there are only as many blocks as are being handed
+// over: they go from consumer to consumer.
 type block struct {
-	deliveries [MaxChunk]Delivery
-	arrived    int // the first so many have arrived, and of those
-	taken      int // so many have been handed over
+	room [MaxChunk]Delivery
+	n    int
 }
 
 var freeBlocks = sync.Pool{New: func() any { return new(block) }}
 
-func newInbox() inbox { return inbox{more: make(chan struct{}, 1)} }
+// deliveries returns what is in the block.
+func (b *block) deliveries() []Delivery { return b.room[:b.n] }
 
-// slot returns where the next delivery is to be filled in. put says that it has arrived; until then only the caller uses it.
-func (in *inbox) slot() *Delivery {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	last := len(in.blocks) - 1
-	if last < 0 || in.blocks[last].arrived == MaxChunk {
-		in.blocks = append(in.blocks, freeBlocks.Get().(*block))
-		last++
-	}
-	in.filling = true
-	b := in.blocks[last]
-	return &b.deliveries[b.arrived]
+// free gives the block back.
+func (b *block) free() {
+	clear(b.deliveries())
+	b.n = 0
+	freeBlocks.Put(b)
 }
 
-// put says that the delivery in the slot has arrived.
-func (in *inbox) put(*Delivery) {
+func newInbox() inbox { return inbox{more: make(chan struct{}, 1)} }
+
+// put adds what has arrived.
+func (in *inbox) put(a arrival) {
 	in.mu.Lock()
-	in.blocks[len(in.blocks)-1].arrived++
-	in.filling = false
+	in.arrived = append(in.arrived, a)
 	in.mu.Unlock()
 	select {
 	case in.more <- struct{}{}:
@@ -55,28 +48,36 @@ func (in *inbox) put(*Delivery) {
 	}
 }
 
-// take hands over what is there, without waiting: [MaxChunk] deliveries at most. The caller clears them before it takes more.
-func (in *inbox) take() []Delivery {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if len(in.blocks) > 0 {
-		in.recycle(in.blocks[0])
+// take decodes what is there, as much as fits in a block, which the caller frees. It does not wait: it returns nil if nothing is there.
+func (in *inbox) take(encoded bool) *block {
+	if len(in.rest) == 0 {
+		in.look()
 	}
-	if len(in.blocks) == 0 {
+	if len(in.rest) == 0 {
 		return nil
 	}
-	b := in.blocks[0]
-	chunk := b.deliveries[b.taken:b.arrived]
-	b.taken = b.arrived
-	return chunk
+	b := freeBlocks.Get().(*block)
+	b.n = min(len(in.rest), MaxChunk)
+	for i := range b.n {
+		in.rest[i].delivery(&b.room[i], encoded)
+	}
+	clear(in.rest[:b.n])
+	in.rest = in.rest[b.n:]
+	return b
 }
 
-// recycle gives the first block away if nothing in it is in use.
-func (in *inbox) recycle(b *block) {
-	if b.taken < b.arrived || in.filling && b.arrived < MaxChunk {
+// look changes what has been taken for what has arrived.
+func (in *inbox) look() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if len(in.arrived) == 0 {
+		if cap(in.arrived) > keepArrivals {
+			in.arrived = nil
+		}
+		if cap(in.room) > keepArrivals {
+			in.room = nil
+		}
 		return
 	}
-	b.arrived, b.taken = 0, 0
-	in.blocks = slices.Delete(in.blocks, 0, 1)
-	freeBlocks.Put(b)
+	in.rest, in.arrived, in.room = in.arrived, in.room[:0], in.arrived
 }

@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -25,38 +24,19 @@ type port struct {
 	frameMax int
 	shut     atomic.Bool // nothing is written any more; set under the wire's lock
 
-	slot      func() *Delivery // where the next delivery is to be filled in, which is zero; if unset, delivered has it for the call only
-	delivered func(*Delivery)
-	encoded   bool // the headers of what is delivered stay encoded where they can
+	delivered func(arrival)
 	returned  func(*amqp.Return)
 	confirmed func(tag uint64, multiple, acked bool)
 
 	// What has arrived of a message, for the reader goroutine.
 	content struct {
-		method uint16 // basicDeliver or basicReturn; 0 while there is none
-		header bool   // the header has arrived
-		size   uint64 // of the body
-		d      *Delivery
-		own    Delivery // where there is no slot
-		reply  amqp.Return
+		method    uint16 // basicDeliver or basicReturn; 0 while there is none
+		arguments []byte
+		header    bool   // the header has arrived
+		size      uint64 // of the body
+		arrival
 	}
-	known [properties]string // the last text of each kind: it is often the same
 }
-
-// The kinds of text that often repeat.
-const (
-	knownConsumer = iota
-	knownExchange
-	knownRoutingKey
-	knownContentType
-	knownContentEncoding
-	knownReplyTo
-	knownExpiration
-	knownType
-	knownUserID
-	knownAppID
-	properties
-)
 
 var errShut = errors.New("the channel has gone")
 
@@ -171,21 +151,14 @@ func (p *port) takeMethod(c *cursor) bool {
 		c.short = true
 		return true
 	}
+	arguments := c.b
 	switch {
 	case class != classBasic:
 		return false
 	case method == basicDeliver && p.delivered != nil:
-		d := p.begin(p.slot)
-		d.ConsumerTag = p.text(knownConsumer, c.text())
-		d.DeliveryTag = c.uint64()
-		d.Redelivered = c.octet()&1 != 0
-		d.Exchange = p.text(knownExchange, c.text())
-		d.RoutingKey = p.text(knownRoutingKey, c.text())
+		c.passDeliver()
 	case method == basicReturn && p.returned != nil:
-		p.begin(nil)
-		r := &p.content.reply
-		r.ReplyCode, r.ReplyText = c.uint16(), string(c.text())
-		r.Exchange, r.RoutingKey = string(c.text()), string(c.text())
+		c.passReturn()
 	case (method == basicAck || method == basicNack) && p.confirmed != nil:
 		tag, bits := c.uint64(), c.octet()
 		if !c.short {
@@ -196,88 +169,29 @@ func (p *port) takeMethod(c *cursor) bool {
 		return false
 	}
 	p.content.method = method
+	p.content.arguments = append(p.content.arguments[:0], arguments[:len(arguments)-len(c.b)]...)
 	return true
-}
-
-// begin chooses where a message is filled in.
-func (p *port) begin(slot func() *Delivery) *Delivery {
-	if slot != nil {
-		p.content.d = slot()
-	} else {
-		p.content.own = Delivery{}
-		p.content.d = &p.content.own
-	}
-	return p.content.d
-}
-
-// text makes a string, or finds the one that it made last.
-func (p *port) text(kind int, b []byte) string {
-	if string(b) != p.known[kind] {
-		p.known[kind] = string(b)
-	}
-	return p.known[kind]
 }
 
 // takeHeader takes the properties of a message, whose headers are plain or not.
 func (p *port) takeHeader(c *cursor, plain bool) {
+	content := &p.content
 	c.take(4) // class and weight
-	p.content.size = c.uint64()
-	flags := c.uint16()
-	d := p.content.d
-	text := func(flag uint16, kind int) string {
-		if flags&flag == 0 {
-			return ""
-		}
-		return p.text(kind, c.text())
-	}
-	own := func(flag uint16) string {
-		if flags&flag == 0 {
-			return ""
-		}
-		return string(c.text())
-	}
-	octet := func(flag uint16) byte {
-		if flags&flag == 0 {
-			return 0
-		}
-		return c.octet()
-	}
-	d.ContentType = text(flagContentType, knownContentType)
-	d.ContentEncoding = text(flagContentEncoding, knownContentEncoding)
-	if flags&flagHeaders != 0 {
-		p.takeHeaders(c, plain)
-	}
-	d.DeliveryMode = octet(flagDeliveryMode)
-	d.Priority = octet(flagPriority)
-	d.CorrelationId = own(flagCorrelationID)
-	d.ReplyTo = text(flagReplyTo, knownReplyTo)
-	d.Expiration = text(flagExpiration, knownExpiration)
-	d.MessageId = own(flagMessageID)
-	if flags&flagTimestamp != 0 {
-		d.Timestamp = c.time()
-	}
-	d.Type = text(flagType, knownType)
-	d.UserId = text(flagUserID, knownUserID)
-	d.AppId = text(flagAppID, knownAppID)
+	content.size = c.uint64()
+	properties := c.b
+	c.passProperties()
 	if c.short {
 		return
 	}
-	p.content.header = true
-	d.Body = make([]byte, 0, min(p.content.size, bodyAtOnce))
-	if p.content.size == 0 {
+	properties = properties[:len(properties)-len(c.b)]
+	content.header = true
+	content.head = make([]byte, 0, len(content.arguments)+len(properties))
+	content.head = append(append(content.head, content.arguments...), properties...)
+	content.body = make([]byte, 0, min(content.size, bodyAtOnce))
+	content.plain = plain
+	if content.size == 0 {
 		p.complete()
 	}
-}
-
-// takeHeaders takes a headers table.
-func (p *port) takeHeaders(c *cursor, plain bool) {
-	d, wire := p.content.d, c.b
-	inner := cursor{b: c.long()}
-	if plain && p.encoded && p.content.method == basicDeliver && !c.short {
-		d.Encoded = encodedTable(bytes.Clone(wire[:tableLength+len(inner.b)]))
-		return
-	}
-	d.Headers = inner.table()
 }
 
 // bodyAtOnce is how much room is made for a body before it has arrived.
@@ -285,32 +199,25 @@ const bodyAtOnce = 16 << 20
 
 // takeBody takes a piece of the body, the last of which completes the message.
 func (p *port) takeBody(c *cursor) {
-	d := p.content.d
-	d.Body = append(d.Body, c.b...)
-	switch have := uint64(len(d.Body)); {
-	case have == p.content.size:
+	content := &p.content
+	content.body = append(content.body, c.b...)
+	switch have := uint64(len(content.body)); {
+	case have == content.size:
 		p.complete()
-	case have > p.content.size:
+	case have > content.size:
 		c.short = true
 	}
 }
 
 // complete hands a message over.
 func (p *port) complete() {
-	content := &p.content
-	d, method := content.d, content.method
-	content.d, content.method, content.header = nil, 0, false
+	a, method := p.content.arrival, p.content.method
+	p.content.arrival, p.content.method, p.content.header = arrival{}, 0, false
 	if method == basicDeliver {
-		p.delivered(d)
+		p.delivered(a)
 		return
 	}
-	r := content.reply
-	content.reply = amqp.Return{}
-	r.ContentType, r.ContentEncoding, r.Headers = d.ContentType, d.ContentEncoding, d.Headers
-	r.DeliveryMode, r.Priority, r.CorrelationId = d.DeliveryMode, d.Priority, d.CorrelationId
-	r.ReplyTo, r.Expiration, r.MessageId = d.ReplyTo, d.Expiration, d.MessageId
-	r.Timestamp, r.Type, r.UserId, r.AppId, r.Body = d.Timestamp, d.Type, d.UserId, d.AppId, d.Body
-	p.returned(&r)
+	p.returned(a.reply())
 }
 
 // ports are those of a connection, by the number of their channel.
