@@ -66,6 +66,12 @@ type wire struct {
 	err      error
 }
 
+// tryWriter writes what a socket takes without waiting.
+type tryWriter interface {
+	// tryWrite returns how many bytes went, which may be 0. One call at a time.
+	tryWrite(b []byte) (int, error)
+}
+
 // blocking is what the broker says with connection.blocked: that it does not read. It is silent then for as long
 // as it likes, and has all the time that it usually has once it reads again.
 type blocking struct {
@@ -102,9 +108,7 @@ func newWire(conn, socket net.Conn, timeout time.Duration, limit int) *wire {
 		timeout: timeout, limit: limit,
 		kick: make(chan struct{}, 1), drained: make(chan struct{}, 1), gone: make(chan struct{}),
 	}
-	if conn == socket {
-		w.try = newTryWriter(socket)
-	}
+	w.try, _ = conn.(tryWriter)
 	w.timer = time.AfterFunc(time.Hour, w.corkTimeout)
 	w.timer.Stop()
 	w.progress = watchdog{patience: timeout, excused: w.blocked.excuses, bite: w.stalled}

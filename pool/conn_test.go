@@ -38,6 +38,10 @@ func socketPair(t testing.TB) (near, far net.Conn) {
 // running returns a wire whose flusher runs until the test ends.
 func running(t testing.TB, conn, socket net.Conn, timeout time.Duration, limit int) *wire {
 	t.Helper()
+	if conn == socket {
+		socket = newSocket(socket)
+		conn = socket
+	}
 	w := newWire(conn, socket, timeout, limit)
 	var wg conc.WaitGroup
 	wg.Go(w.run)

@@ -171,10 +171,11 @@ func FileCredentials(user, path string) func(context.Context) (string, string, e
 // library, so that the wire sees frames.
 func (p *Pool) dialWire(ctx context.Context, a address) (*wire, error) {
 	var d net.Dialer
-	socket, err := d.DialContext(ctx, "tcp", a.hostPort())
+	bare, err := d.DialContext(ctx, "tcp", a.hostPort())
 	if err != nil {
 		return nil, err
 	}
+	socket := newSocket(bare)
 	limit := highWater + 2*p.opts.Publish.MaxMessage + wireOverhead
 	if a.uri.Scheme != "amqps" {
 		return newWire(socket, socket, p.opts.WriteTimeout, limit), nil

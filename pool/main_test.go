@@ -14,7 +14,15 @@ import (
 	"github.com/pipeamqp/pipe/internal/testbroker"
 )
 
-func TestMain(m *testing.M) { os.Exit(testbroker.Main(m)) }
+func TestMain(m *testing.M) {
+	if addr := os.Getenv(spinVariable); addr != "" {
+		if err := spin(addr); err != nil {
+			panic(err)
+		}
+		return
+	}
+	os.Exit(testbroker.Main(m))
+}
 
 // patience bounds every wait in the tests; nothing depends on it while all is well.
 const patience = 3 * time.Minute
