@@ -78,8 +78,9 @@ func (b *bench) loop(name string, w workload, n int, more ...string) contender {
 
 // The names of contenders that the report knows.
 const (
-	theLoop = "loop"
-	thePipe = "pipe"
+	theLoop     = "loop"
+	theTutorial = "tutorial loop"
+	thePipe     = "pipe"
 )
 
 // all are the contenders for a workload.
@@ -91,7 +92,7 @@ func (b *bench) all(w workload) ([]contender, error) {
 		cs = append(cs, b.loop("loop on bytes", w, b.messages, "-bytes"))
 	}
 	if b.full {
-		cs = append(cs, b.loop("tutorial loop", w, max(1, b.messages/50), "-naive"))
+		cs = append(cs, b.loop(theTutorial, w, max(1, b.messages/50), "-naive"))
 	}
 	for i, p := range b.pipes {
 		c, err := b.pipe(p.name, p.file, w, b.messages)

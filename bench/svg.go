@@ -38,16 +38,18 @@ func (r *report) draw(w io.Writer) error {
 	return err
 }
 
-// draw draws one experiment from y on, and returns where it ends.
+// draw draws one experiment from y on, and returns where it ends. The tutorial loop is left out: beside its bar the others could not be told
+// from each other.
 func (t *table) draw(b *strings.Builder, y int) int {
+	contenders := slices.DeleteFunc(slices.Clone(t.Contenders), func(c string) bool { return c == theTutorial })
 	fmt.Fprintf(b, `<text x="16" y="%d" font-weight="600" fill="#1f2328">%s</text><text x="%d" y="%d" text-anchor="end" fill="#656d76">%s queues</text>`+"\n",
 		y+14, html.EscapeString(t.Name), svgWidth-16, y+14, html.EscapeString(t.Queue))
 	y += 24
 	most := 0.0
-	for _, c := range t.Contenders {
+	for _, c := range contenders {
 		most = max(most, t.Cells[c][cpuColumn].Median)
 	}
-	for _, c := range t.Contenders {
+	for _, c := range contenders {
 		s := t.Cells[c][cpuColumn]
 		width := max(2, int(s.Median/most*float64(svgWidth-svgLabels-svgNumbers-16)))
 		colour := "#afb8c1"
