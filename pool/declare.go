@@ -265,7 +265,7 @@ func (p *Pool) declareOne(s *scratch, e *entity, bad map[string]bool) (*Topology
 		return nil, fmt.Errorf("declare %s: %w", e.key(), err)
 	}
 	problem.Code, problem.Broker = said.Code, said.Reason
-	problem.Advice = advice(e, said.Code)
+	problem.Advice = advice(e, said)
 	if !said.Recover {
 		// The broker has closed the connection over it. It is not asked again.
 		p.deadly.Store(e.key(), problem)
@@ -274,7 +274,11 @@ func (p *Pool) declareOne(s *scratch, e *entity, bad map[string]bool) (*Topology
 	return problem, nil
 }
 
-func advice(e *entity, code int) string {
+func advice(e *entity, said *amqp.Error) string {
+	code := said.Code
+	if strings.HasPrefix(said.Reason, "PRECONDITION_FAILED - unknown exchange type") {
+		code = amqp.CommandInvalid // which it was before RabbitMQ 4
+	}
 	switch code {
 	case amqp.PreconditionFailed:
 		return fmt.Sprintf("the %s exists with other properties, or the broker takes none like these: delete it on the broker, or change what is asked for", e.kind)

@@ -20,6 +20,9 @@ import (
 // secureNode is a node that takes TLS connections of clients with a certificate, and the port that it does so on.
 func secureNode(t *testing.T, certs testcerts.Files) (node *rabbitmq.Node, port int) {
 	t.Helper()
+	if testbroker.Root() != "" {
+		t.Skip("the system that the broker runs in does not see the certificates")
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

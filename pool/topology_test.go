@@ -125,8 +125,8 @@ func TestTopologyFailures(t *testing.T) {
 	}
 }
 
-// TestTopologyThatClosesTheConnection declares an exchange of an unknown type, over which the broker closes the
-// whole connection.
+// TestTopologyThatClosesTheConnection declares an exchange of an unknown type, over which a broker before RabbitMQ 4 closes
+// the whole connection.
 func TestTopologyThatClosesTheConnection(t *testing.T) {
 	url := testbroker.VHost(t)
 	p := start(t, Options{URLs: []string{url}, Topology: Topology{

@@ -137,9 +137,14 @@ func TestUnreadable(t *testing.T) {
 	}
 	p := start(t, Options{URLs: []string{url}})
 	sent := publishOdd(t, url, "amq.fanout", takes(t, url))
+	version, _ := testbroker.Dial(t, url).Properties["version"].(string)
+	verbatim := !strings.HasPrefix(version, "4.") // all queues of RabbitMQ 4 encode headers anew, each key once
 	bad := 0
-	for _, m := range sent {
-		if m.why != "" {
+	for i := range sent {
+		if m := &sent[i]; !verbatim && m.name == "8,192 keys, and the last again" {
+			m.why = ""
+		}
+		if sent[i].why != "" {
 			bad++
 		}
 	}
@@ -150,7 +155,7 @@ func TestUnreadable(t *testing.T) {
 			i := 0
 			err := p.Consume(ctx, ConsumeOptions{Queue: queue, Prefetch: prefetch}, func(chunk []Delivery) {
 				for j := range chunk {
-					if err := sent[i].check(&chunk[j], queue != "quorum"); err != nil {
+					if err := sent[i].check(&chunk[j], verbatim && queue != "quorum"); err != nil {
 						t.Error(i, err)
 					}
 					chunk[j].Ack()
@@ -175,7 +180,7 @@ func TestUnreadable(t *testing.T) {
 			if err != nil || !ok {
 				t.Fatal(ok, err)
 			}
-			if err := m.check(d, true); err != nil {
+			if err := m.check(d, verbatim); err != nil {
 				t.Error(i, err)
 			}
 			d.Ack()
@@ -185,7 +190,7 @@ func TestUnreadable(t *testing.T) {
 		ctx, cancel := context.WithCancel(within(t, patience))
 		i := 0
 		see := func(d *Delivery) {
-			if err := sent[i].check(d, true); err != nil {
+			if err := sent[i].check(d, verbatim); err != nil {
 				t.Error(i, err)
 			}
 			if i++; i == len(sent) {
