@@ -32,7 +32,7 @@ test: ## run all tests, on a private RabbitMQ where one is installed
 race: ## run all tests with the race detector
 	$(MAKE) test TESTFLAGS='-race $(TESTFLAGS)'
 
-test-rabbitmq4: ## run all tests on RabbitMQ 4, in a small Debian that is made for it (as root)
+test-rabbitmq4: ## run all tests but that of TLS on RabbitMQ 4, in a small Debian that is made for it (as root)
 	PIPE_TEST_ROOT=$$(.ci/rabbitmq4) $(MAKE) test
 
 test-faults: rabbitmq ## break everything around pipe, and count the messages (about an hour)

@@ -141,10 +141,11 @@ func TestUnreadable(t *testing.T) {
 	verbatim := !strings.HasPrefix(version, "4.") // all queues of RabbitMQ 4 encode headers anew, each key once
 	bad := 0
 	for i := range sent {
-		if m := &sent[i]; !verbatim && m.name == "8,192 keys, and the last again" {
+		m := &sent[i]
+		if !verbatim && m.name == "8,192 keys, and the last again" {
 			m.why = ""
 		}
-		if sent[i].why != "" {
+		if m.why != "" {
 			bad++
 		}
 	}
